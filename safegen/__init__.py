@@ -1,0 +1,1 @@
+"""Safe text-to-image generation."""

@@ -1,0 +1,185 @@
+"""`safegen audit`: verify a ledger, look into it, check a receipt.
+
+Invariants: reads only; needs no private key. Exit codes: 0 fine, 1 error, 2 usage, 4 tampering found.
+"""
+
+# ruff: noqa: PLC0415 - commands import what they need when they run, so that `safegen --help` is quick
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, NoReturn
+
+import typer
+
+from safegen.errors import LedgerTamperedError, SafegenError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from safegen.ledger import Entry, LedgerReader, RequestSummary, VerificationReport
+
+app = typer.Typer(no_args_is_help=True, help="Look into a ledger and verify it.")
+
+_ERROR = 1
+_TAMPERED = 4
+Folder = Annotated[Path, typer.Argument(metavar="LEDGER_DIR", help="Folder of the ledger.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Write JSON for programs.")]
+PublicKey = Annotated[
+    str | None,
+    typer.Option("--key", metavar="PUB", help="Public key that you trust: its text, or a file that holds it."),
+]
+
+
+@app.command()
+def verify(ledger: Folder, key: PublicKey = None, *, as_json: AsJson = False) -> None:
+    """Recompute the whole ledger and check it against its signatures."""
+    from safegen.ledger import read_public_key, verify_ledger
+
+    try:
+        trusted = _key(key) if key is not None else str(read_public_key(ledger))
+        report = verify_ledger(ledger, trusted)
+    except SafegenError as error:
+        _fail(error)
+    if as_json:
+        typer.echo(json.dumps({"ok": report.ok, **report.model_dump(mode="json")}, indent=2))
+    else:
+        _render_report(report, own_key=key is None)
+    if not report.ok:
+        raise typer.Exit(_TAMPERED)
+
+
+@app.command()
+def show(
+    ledger: Folder,
+    request_id: Annotated[str | None, typer.Argument(help="One request, to see in full.")] = None,
+    limit: Annotated[int, typer.Option(min=1, help="How many requests to list, newest first.")] = 20,
+    *,
+    as_json: AsJson = False,
+) -> None:
+    """List the latest requests, or show all records of one."""
+    from safegen.ledger import LedgerReader
+
+    try:
+        with LedgerReader.open_read_only(ledger) as reader:
+            if request_id is None:
+                _show_list(reader.recent_requests(limit), as_json=as_json)
+            else:
+                _show_request(reader, request_id, as_json=as_json)
+    except SafegenError as error:
+        _fail(error)
+
+
+@app.command()
+def receipt(
+    file: Annotated[Path, typer.Argument(metavar="FILE", exists=True, dir_okay=False, help="Receipt as JSON.")],
+    key: Annotated[str, typer.Option("--key", metavar="PUB", help="Public key that you trust: its text or a file.")],
+    record: Annotated[
+        Path | None, typer.Option(exists=True, dir_okay=False, help="Record as JSON that the receipt should be about.")
+    ] = None,
+) -> None:
+    """Check a receipt offline, with nothing but the public key."""
+    from safegen.ledger import Receipt, verify_receipt
+
+    try:
+        found = Receipt.from_json(file.read_bytes())
+        head = verify_receipt(found, None if record is None else _canonical(record), _key(key))
+    except SafegenError as error:
+        _fail(error)
+    about = "the record" if record is not None else "a record with that hash (pass --record to check which)"
+    typer.echo(f"valid: {about} is entry {found.index} of {head.size} in {head.origin}")
+
+
+@app.command()
+def schema() -> None:
+    """Write the JSON Schema of the records."""
+    from safegen.ledger import record_schema_text
+
+    typer.echo(record_schema_text(), nl=False)
+
+
+def _key(text: str) -> str:
+    """The verifier key given as text or as a file."""
+    path = Path(text)
+    try:
+        return path.read_text(encoding="utf-8") if path.is_file() else text
+    except (OSError, ValueError) as error:
+        raise SafegenError(f"cannot read the key: {error}", where=text) from error
+
+
+def _canonical(path: Path) -> bytes:
+    """The canonical bytes of a record in a file, however it is laid out."""
+    import rfc8785
+
+    try:
+        return rfc8785.dumps(json.loads(path.read_bytes()))
+    except ValueError as error:
+        raise SafegenError(f"not a record: {error}", where=str(path)) from error
+
+
+def _fail(error: SafegenError) -> NoReturn:
+    typer.echo(f"error: {error}", err=True)
+    raise typer.Exit(_TAMPERED if isinstance(error, LedgerTamperedError) else _ERROR)
+
+
+def _render_report(report: VerificationReport, *, own_key: bool) -> None:
+    from rich.console import Console
+    from rich.markup import escape
+    from rich.table import Table
+
+    console = Console()
+    table = Table(show_header=False, box=None)
+    outcomes = ", ".join(f"{count} {name}" for name, count in sorted(report.outcomes.items())) or "none"
+    for name, value in (
+        ("ledger", report.origin),
+        ("entries", f"{report.size}, of which {report.unsigned_tail} after the last checkpoint"),
+        ("checkpoints", str(report.checkpoints)),
+        ("root", report.root),
+        ("requests", f"{outcomes}; {len(report.open_requests)} open"),
+    ):
+        table.add_row(name, escape(value))
+    console.print(table)
+    if own_key:
+        console.print("[yellow]The key came from the ledger's own folder: pass --key with one that you were given.[/]")
+    for problem in report.problems:
+        place = "" if problem.index is None else f" at {problem.index}"
+        console.print(f"[red]{escape(problem.name)}[/]{place}: {escape(problem.message)}")
+    console.print("[green]No tampering found.[/]" if report.ok else f"[red]{len(report.problems)} problems found.[/]")
+
+
+def _show_list(requests: Sequence[RequestSummary], *, as_json: bool) -> None:
+    if as_json:
+        typer.echo(json.dumps([request.model_dump(mode="json") for request in requests], indent=2))
+        return
+    from rich.console import Console
+    from rich.markup import escape
+    from rich.table import Table
+
+    table = Table("time", "request", "action", "outcome", "policy", "adapters (gamma)")
+    for request in requests:
+        policy = "" if request.policy is None else f"{request.policy.id} {request.policy.version}"
+        adapters = ", ".join(f"{one.adapter} ({one.gamma:.2f})" for one in request.permeabilities)
+        cells = (request.time, request.request_id, request.action, request.outcome or "open", policy, adapters)
+        table.add_row(*(escape(cell or "") for cell in cells))
+    Console().print(table)
+
+
+def _show_request(reader: LedgerReader, request_id: str, *, as_json: bool) -> None:
+    entries = reader.find(request_id)
+    if not entries:
+        raise SafegenError(
+            f"the ledger knows no request {request_id}", hint="list the latest with `safegen audit show`"
+        )
+    if as_json:
+        typer.echo(json.dumps([_as_json(entry) for entry in entries], indent=2))
+        return
+    from rich.console import Console
+
+    console = Console()
+    for entry in entries:
+        console.rule(f"{entry.index} {entry.record.stage}")
+        console.print_json(entry.body.decode())
+
+
+def _as_json(entry: Entry) -> dict[str, object]:
+    return {"index": entry.index, "leaf_hash": entry.leaf_hash.hex(), "record": entry.record.model_dump(mode="json")}

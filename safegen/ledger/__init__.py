@@ -1,0 +1,89 @@
+"""The ledger: a signed, append-only log of every request, which an outsider can verify with a public key.
+
+Invariants: pure but for `store` (the database) and `keys` (files); knows nothing of policies, models or reviewers, only
+their names, digests and numbers. A guard writes it through `Ledger`; an auditor reads it through `LedgerReader` and
+checks it with `verify_ledger` and `verify_receipt`.
+"""
+
+from __future__ import annotations
+
+from safegen.ledger.checkpoint import Checkpoint, VerifierKey, parse_checkpoint, verify_checkpoint
+from safegen.ledger.folder import read_public_key
+from safegen.ledger.keys import LedgerKeys
+from safegen.ledger.ledger import Ledger
+from safegen.ledger.parts import (
+    BundleMember,
+    Disagreement,
+    Failure,
+    ImageOutcome,
+    ModelReference,
+    Parameters,
+    Permeability,
+    PolicyReference,
+    Refusal,
+    ReviewOrder,
+    Score,
+    timestamp,
+)
+from safegen.ledger.reader import LedgerReader
+from safegen.ledger.receipt import Receipt, TlogProof, parse_tlog_proof, verify_receipt, verify_tlog_proof
+from safegen.ledger.record import (
+    Closed,
+    Decided,
+    Drawn,
+    PolicyChanged,
+    Record,
+    Recovered,
+    Requested,
+    Reviewed,
+    canonical_bytes,
+    parse_record,
+    record_schema_text,
+)
+from safegen.ledger.summary import RequestSummary
+from safegen.ledger.transaction import Entry
+from safegen.ledger.verify import Problem, VerificationReport, verify_ledger
+
+__all__ = [
+    "BundleMember",
+    "Checkpoint",
+    "Closed",
+    "Decided",
+    "Disagreement",
+    "Drawn",
+    "Entry",
+    "Failure",
+    "ImageOutcome",
+    "Ledger",
+    "LedgerKeys",
+    "LedgerReader",
+    "ModelReference",
+    "Parameters",
+    "Permeability",
+    "PolicyChanged",
+    "PolicyReference",
+    "Problem",
+    "Receipt",
+    "Record",
+    "Recovered",
+    "Refusal",
+    "RequestSummary",
+    "Requested",
+    "ReviewOrder",
+    "Reviewed",
+    "Score",
+    "TlogProof",
+    "VerificationReport",
+    "VerifierKey",
+    "canonical_bytes",
+    "parse_checkpoint",
+    "parse_record",
+    "parse_tlog_proof",
+    "read_public_key",
+    "record_schema_text",
+    "timestamp",
+    "verify_checkpoint",
+    "verify_ledger",
+    "verify_receipt",
+    "verify_tlog_proof",
+]

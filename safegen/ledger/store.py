@@ -1,0 +1,179 @@
+"""The ledger's database: one SQLite file through SQLAlchemy Core, the only module that talks to SQL.
+
+Invariants: what a write transaction did is on disk when it returns (write-ahead log, synchronous=FULL), or nothing of
+it happened. Only one writer at a time among all threads and processes (BEGIN IMMEDIATE), so the log cannot fork. Every
+failure of the database is a `LedgerError`, on writing a `LedgerWriteError`, with a hint.
+"""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+from sqlalchemy import Connection, Engine, create_engine, event
+from sqlalchemy.exc import DBAPIError, SQLAlchemyError
+from sqlalchemy.exc import TimeoutError as PoolTimeoutError
+from sqlalchemy.pool import QueuePool
+
+from safegen.errors import LedgerError, LedgerWriteError
+from safegen.ledger.tables import APPLICATION_ID, metadata, trigger_statements
+from safegen.ledger.transaction import Reader, Writer
+
+BUSY_SECONDS = 10
+_HINTS = {
+    "SQLITE_FULL": "the disk is full: free some space; nothing was written",
+    "SQLITE_BUSY": f"another process held the ledger for more than {BUSY_SECONDS} seconds: find and end it",
+    "SQLITE_LOCKED": "another thread holds the ledger: close what still reads it",
+    "SQLITE_READONLY": "the ledger or its folder may not be written: check owner, mode and mount",
+    "SQLITE_CANTOPEN": "check that the folder exists and may be written",
+    "SQLITE_PERM": "check the owner and mode of the folder",
+    "SQLITE_CORRUPT": "the file is damaged: keep it as evidence and restore a copy",
+    "SQLITE_NOTADB": "the file is not a ledger: keep it as evidence and restore a copy",
+    "SQLITE_IOERR": "the disk failed: check the system log",
+    "SQLITE_CONSTRAINT": "rows of the ledger are only ever added",
+}
+
+
+class Store:
+    """A ledger's database file. Threads may share one; a forked process opens its own."""
+
+    def __init__(self, path: Path, *, read_only: bool = False) -> None:
+        self._path = path
+        self._process = os.getpid()
+        self._write_lock = threading.Lock()
+        self._engine = _engine(path, read_only=read_only)
+
+    @classmethod
+    def open(cls, path: Path, *, read_only: bool = False, create: bool = False) -> Store:
+        """Open a database, on request creating it.
+
+        Raises:
+            LedgerError: if it is missing, damaged, of another kind, or cannot be created.
+        """
+        if not path.exists() and (read_only or not create):
+            raise LedgerError("there is no ledger here", where=str(path), hint="check the path of the folder")
+        store = cls(path, read_only=read_only)
+        try:
+            store._prepare(create=create and not read_only)
+        except LedgerError:
+            store.close()
+            raise
+        return store
+
+    @contextmanager
+    def reading(self) -> Iterator[Reader]:
+        """A read transaction: one consistent state.
+
+        Raises:
+            LedgerError: if the database fails.
+        """
+        with self._connected(LedgerError, write=False) as connection:
+            yield Reader(connection)
+
+    @contextmanager
+    def writing(self) -> Iterator[Writer]:
+        """A write transaction: durable when the block ends, undone if it raises.
+
+        Raises:
+            LedgerWriteError: if the database fails.
+        """
+        with self._write_lock, self._connected(LedgerWriteError, write=True) as connection:
+            yield Writer(connection)
+
+    def close(self) -> None:
+        """Close all connections."""
+        self._engine.dispose(close=self._process == os.getpid())
+
+    @contextmanager
+    def _connected(self, kind: type[LedgerError], *, write: bool) -> Iterator[Connection]:
+        if self._process != os.getpid():
+            raise kind(
+                "the ledger was opened before this process was forked",
+                where=str(self._path),
+                hint="open the ledger in each process, after the fork",
+            )
+        try:
+            with self._engine.connect() as connection, connection.execution_options(write=write).begin():
+                yield connection
+        except (SQLAlchemyError, sqlite3.Error) as error:
+            raise _translated(error, kind, self._path) from error
+
+    def _prepare(self, *, create: bool) -> None:
+        """Create the tables if asked, and check that the file is a ledger."""
+        with self._connected(LedgerError, write=False) as connection:
+            found = self._application_id(connection)
+        if found == 0 and create:
+            with self._write_lock, self._connected(LedgerWriteError, write=True) as connection:
+                found = self._application_id(connection)
+                if found == 0:
+                    _create_tables(connection)
+                    found = APPLICATION_ID
+        if found != APPLICATION_ID:
+            raise LedgerError(
+                "the file is no ledger of this version", where=str(self._path), hint="check the path of the folder"
+            )
+
+    @staticmethod
+    def _application_id(connection: Connection) -> int:
+        return int(connection.exec_driver_sql("PRAGMA application_id").scalar_one())
+
+
+def _create_tables(connection: Connection) -> None:
+    metadata.create_all(connection)
+    for statement in trigger_statements():
+        connection.exec_driver_sql(statement)
+    connection.exec_driver_sql(f"PRAGMA application_id = {APPLICATION_ID}")
+
+
+def _engine(path: Path, *, read_only: bool) -> Engine:
+    engine = create_engine("sqlite://", creator=lambda: _connect(path, read_only=read_only), poolclass=QueuePool)
+
+    @event.listens_for(engine, "begin")
+    def _begin(connection: Connection) -> None:
+        write = connection.get_execution_options().get("write", False)
+        connection.exec_driver_sql("BEGIN IMMEDIATE" if write else "BEGIN")
+
+    return engine
+
+
+def _connect(path: Path, *, read_only: bool) -> sqlite3.Connection:
+    mode = "ro" if read_only else "rwc"
+    if read_only and _is_frozen(path):
+        mode += "&immutable=1"
+    connection = sqlite3.connect(
+        f"file:{quote(str(path.absolute()))}?mode={mode}",
+        uri=True,
+        timeout=BUSY_SECONDS,
+        isolation_level=None,
+        check_same_thread=False,
+    )
+    connection.text_factory = lambda text: text.decode("utf-8", "replace")
+    try:
+        if not read_only:
+            connection.execute("PRAGMA journal_mode = WAL")
+            connection.execute("PRAGMA synchronous = FULL")
+            connection.execute("PRAGMA fullfsync = ON")
+    except sqlite3.Error:
+        connection.close()
+        raise
+    return connection
+
+
+def _is_frozen(path: Path) -> bool:
+    """Whether the file lies on a medium that cannot change, so that SQLite needs no lock files beside it."""
+    return not os.access(path.parent, os.W_OK) and not path.with_name(f"{path.name}-wal").exists()
+
+
+def _translated(error: Exception, kind: type[LedgerError], path: Path) -> LedgerError:
+    original: Any = error.orig if isinstance(error, DBAPIError) else error
+    name = str(getattr(original, "sqlite_errorname", ""))
+    hint = next((hint for prefix, hint in _HINTS.items() if name.startswith(prefix)), "")
+    if isinstance(error, PoolTimeoutError):
+        hint = "too many threads read the ledger at once"
+    return kind(f"the ledger's database failed: {original}", where=str(path), hint=hint)

@@ -1,0 +1,174 @@
+"""What can be read and written within one transaction of the store.
+
+Invariants: a `Writer` holds the only write lock of the database, so the size it reads is the index it appends at, and
+the subtree hashes it reads are those of the very tree that it extends.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import Connection, LargeBinary, Row, Select, String, cast, exists, func, insert, or_, select
+
+from safegen.errors import LedgerTamperedError
+from safegen.ledger import merkle
+from safegen.ledger.record import Record, parse_record
+from safegen.ledger.stages import TERMINAL_STAGES
+from safegen.ledger.tables import checkpoints, entries, nodes
+
+ENTRIES_LIMIT = 2**62
+"""No honest ledger has an entry of this number."""
+_PAGE = 1000
+_ENDING = entries.alias("ending")
+_ROWS = select(
+    entries.c.index,
+    entries.c.request_id,
+    entries.c.stage,
+    cast(entries.c.body, LargeBinary),
+    cast(entries.c.leaf_hash, LargeBinary),
+)
+"""All columns, as bytes even where a forger stored another type."""
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One leaf of the ledger: its place, its hash and its canonical bytes."""
+
+    index: int
+    leaf_hash: bytes
+    body: bytes
+
+    @property
+    def record(self) -> Record:
+        """The record in the bytes. Raises `LedgerError` if there is none."""
+        return parse_record(self.body)
+
+
+@dataclass(frozen=True, slots=True)
+class StoredRow:
+    """A row of the table of entries as it is on disk, believed in nothing."""
+
+    entry: Entry
+    request_id: str | None
+    stage: str
+
+
+class Reader:
+    """Reads one consistent state of the database."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+
+    def size(self) -> int:
+        """Number of entries."""
+        last = self._connection.execute(select(func.max(entries.c.index))).scalar_one()
+        return 0 if last is None else int(last) + 1
+
+    def node(self, level: int, index: int) -> bytes:
+        """Hash of the complete subtree at (level, index).
+
+        Raises:
+            LedgerTamperedError: if it is not stored.
+        """
+        last = ((index + 1) << level) - 1
+        statement = (
+            select(entries.c.leaf_hash).where(entries.c.index == last)
+            if level == 0
+            else select(nodes.c.hash).where(nodes.c.entry == last, nodes.c.level == level)
+        )
+        found = self._connection.execute(statement).scalar_one_or_none()
+        if found is None:
+            raise LedgerTamperedError(
+                f"the tree node at level {level}, index {index} is missing",
+                hint="run `safegen audit verify` and restore the ledger from a copy",
+            )
+        return bytes(found)
+
+    def root(self, size: int | None = None) -> bytes:
+        """Root over the first `size` entries, all by default."""
+        return merkle.root(self.node, self.size() if size is None else size)
+
+    def rows(self, start: int, stop: int) -> list[StoredRow]:
+        """The rows numbered from `start` up to `stop`, in order, but no more than a page of them."""
+        return self._rows(_ROWS.where(entries.c.index >= start, entries.c.index < stop).limit(_PAGE))
+
+    def strays(self, size: int) -> tuple[int, int]:
+        """Number of entries and of tree nodes that cannot be part of a ledger of `size` entries."""
+        odd_entries = or_(entries.c.index < 0, entries.c.index >= ENTRIES_LIMIT)
+        odd_nodes = or_(nodes.c.entry < 0, nodes.c.entry >= size)
+        counts = (select(func.count()).select_from(entries).where(odd_entries), select(func.count()).where(odd_nodes))
+        first, second = (int(self._connection.execute(count).scalar_one()) for count in counts)
+        return first, second
+
+    def find(self, request_id: str) -> list[StoredRow]:
+        """The rows of one request, in order."""
+        return self._rows(_ROWS.where(entries.c.request_id == request_id))
+
+    def stages(self, request_id: str) -> frozenset[str]:
+        """The stages that one request has reached."""
+        statement = select(entries.c.stage).where(entries.c.request_id == request_id)
+        return frozenset(self._connection.execute(statement).scalars())
+
+    def open_requests(self) -> list[StoredRow]:
+        """The `requested` rows of the requests that nothing has ended, in order."""
+        ended = exists().where(_ENDING.c.request_id == entries.c.request_id, _ENDING.c.stage.in_(TERMINAL_STAGES))
+        return self._rows(_ROWS.where(entries.c.stage == "requested", ~ended))
+
+    def recent_requests(self, limit: int) -> list[str]:
+        """Ids of the latest requests, newest first."""
+        statement = select(entries.c.request_id).where(entries.c.stage == "requested")
+        return list(self._connection.execute(statement.order_by(entries.c.index.desc()).limit(limit)).scalars())
+
+    def nodes(self, start: int, stop: int) -> dict[tuple[int, int], bytes]:
+        """Stored subtrees whose last leaf is from `start` to `stop`, by (last leaf, level)."""
+        columns = select(nodes.c.entry, nodes.c.level, cast(nodes.c.hash, LargeBinary))
+        found = self._connection.execute(columns.where(nodes.c.entry >= start, nodes.c.entry < stop))
+        return {(entry, level): value for entry, level, value in found}
+
+    def checkpoints(self) -> list[tuple[int, str]]:
+        """All stored checkpoints as (size, text), smallest first."""
+        columns = select(checkpoints.c.size, cast(checkpoints.c.text, String))
+        found = self._connection.execute(columns.order_by(checkpoints.c.size))
+        return [(size, text or "") for size, text in found]
+
+    def latest_checkpoint(self) -> str | None:
+        """Text of the largest stored checkpoint."""
+        statement = select(checkpoints.c.text).order_by(checkpoints.c.size.desc()).limit(1)
+        return self._connection.execute(statement).scalar_one_or_none()
+
+    def _rows(self, statement: Select[Any]) -> list[StoredRow]:
+        return list(map(_stored_row, self._connection.execute(statement.order_by(entries.c.index))))
+
+
+class Writer(Reader):
+    """Appends within one transaction; nothing is durable before the transaction ends."""
+
+    def append(self, *, request_id: str | None, stage: str, body: bytes) -> Entry:
+        """Add an entry and the subtree hashes that it completes."""
+        entry = Entry(index=self.size(), leaf_hash=merkle.leaf_hash(body), body=body)
+        _, *above = merkle.completed_nodes(self.node, entry.index, entry.leaf_hash)
+        self._connection.execute(
+            insert(entries),
+            {
+                "index": entry.index,
+                "request_id": request_id,
+                "stage": stage,
+                "body": body,
+                "leaf_hash": entry.leaf_hash,
+            },
+        )
+        if above:
+            self._connection.execute(
+                insert(nodes), [{"entry": entry.index, "level": node.level, "hash": node.hash} for node in above]
+            )
+        return entry
+
+    def add_checkpoint(self, size: int, text: str) -> None:
+        """Keep a signed checkpoint."""
+        self._connection.execute(insert(checkpoints), {"size": size, "text": text})
+
+
+def _stored_row(row: Row[Any]) -> StoredRow:
+    index, request_id, stage, body, leaf = tuple[Any, ...](row)
+    return StoredRow(Entry(index=index, leaf_hash=leaf or b"", body=body or b""), request_id, stage)

@@ -1,0 +1,194 @@
+"""Verifying a whole ledger: recompute everything from the bodies and compare.
+
+Invariants: only the verifier key is trusted; tampering is reported under a name and never raised; what is unreadable
+as a whole raises. Entries after the last checkpoint are not signed yet: they are counted and no problem, as a crash may
+leave some honestly.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable
+from pathlib import Path
+
+from safegen.errors import LedgerError, LedgerTamperedError
+from safegen.ledger import merkle
+from safegen.ledger.checkpoint import Checkpoint, VerifierKey, verify_checkpoint
+from safegen.ledger.folder import CHECKPOINT_FILE, DATABASE_FILE
+from safegen.ledger.parts import ClosedModel
+from safegen.ledger.record import Closed, Record, Recovered, request_of
+from safegen.ledger.stages import RequestState
+from safegen.ledger.store import Store
+from safegen.ledger.transaction import ENTRIES_LIMIT, Reader, StoredRow
+
+
+class Problem(ClosedModel):
+    """One contradiction: a stable name, a sentence, and the entry or tree size where it shows."""
+
+    name: str
+    message: str
+    index: int | None = None
+
+
+class VerificationReport(ClosedModel):
+    """What a verification found; `ok` only if nothing contradicts."""
+
+    origin: str
+    size: int
+    root: str
+    checkpoints: int
+    signed_size: int
+    unsigned_tail: int
+    outcomes: dict[str, int]
+    open_requests: tuple[str, ...]
+    problems: tuple[Problem, ...]
+
+    @property
+    def ok(self) -> bool:
+        """Whether no tampering was found."""
+        return not self.problems
+
+
+def verify_ledger(
+    ledger: Path | Store, verifier_key: str | VerifierKey, *, known_checkpoints: Iterable[str] = ()
+) -> VerificationReport:
+    """Verify all entries, tree nodes, checkpoints and stage orders of a ledger.
+
+    Args:
+        ledger: the folder of the ledger, or its open store.
+        verifier_key: the public key that the verifier trusts.
+        known_checkpoints: checkpoints that the verifier kept, e.g. from receipts. They alone show a ledger that was set
+            back as a whole to an earlier state.
+
+    Raises:
+        LedgerError: if the ledger or the key cannot be read.
+    """
+    key = VerifierKey.parse(verifier_key) if isinstance(verifier_key, str) else verifier_key
+    if isinstance(ledger, Store):
+        with ledger.reading() as reader:
+            return _Verification(key).run(reader, known_checkpoints)
+    store = Store.open(ledger / DATABASE_FILE, read_only=True)
+    try:
+        with store.reading() as reader:
+            return _Verification(key).run(reader, [*known_checkpoints, *_published(ledger)])
+    finally:
+        store.close()
+
+
+def _published(folder: Path) -> list[str]:
+    path = folder / CHECKPOINT_FILE
+    try:
+        return [path.read_text(encoding="utf-8", errors="replace")] if path.exists() else []
+    except OSError as error:
+        raise LedgerError(f"cannot read the published checkpoint: {error.strerror}", where=str(path)) from error
+
+
+class _Verification:
+    """One pass over the entries, in order. Keeps hashes and request states in memory, and no bodies."""
+
+    def __init__(self, key: VerifierKey) -> None:
+        self._key = key
+        self._problems: list[Problem] = []
+        self._tree = merkle.Tree()
+        self._states: dict[str, RequestState] = {}
+        self._outcomes: Counter[str] = Counter()
+
+    def run(self, reader: Reader, outside: Iterable[str]) -> VerificationReport:
+        stored = reader.checkpoints()
+        self._entries(reader)
+        heads = [self._stored_head(size, text) for size, text in stored] + [self._head(text) for text in outside]
+        signed = [head for head in heads if head is not None and self._head_fits(head)]
+        if not stored:
+            self._report("checkpoint.missing", "no checkpoint is stored, but every ledger begins with one")
+        signed_size = max((head.size for head in signed), default=0)
+        return VerificationReport(
+            origin=self._key.name,
+            size=self._tree.size,
+            root=self._tree.root().hex(),
+            checkpoints=len(stored),
+            signed_size=signed_size,
+            unsigned_tail=self._tree.size - signed_size,
+            outcomes=dict(self._outcomes),
+            open_requests=tuple(name for name, state in self._states.items() if not state.ended),
+            problems=tuple(self._problems),
+        )
+
+    def _report(self, name: str, message: str, index: int | None = None) -> None:
+        self._problems.append(Problem(name=name, message=message, index=index))
+
+    def _entries(self, reader: Reader) -> None:
+        due = 0
+        while rows := reader.rows(due, ENTRIES_LIMIT):
+            nodes = reader.nodes(due, rows[-1].entry.index + 1)
+            for row in rows:
+                if row.entry.index != due:
+                    self._report("entry.missing", f"entries {due} to {row.entry.index - 1} are missing", due)
+                due = row.entry.index + 1
+                self._entry(row, nodes)
+            for entry, level in nodes:
+                self._report("node.surplus", f"a tree node is stored at level {level} where none ends", entry)
+        stray_entries, stray_nodes = reader.strays(due)
+        if stray_entries:
+            self._report("entry.surplus", f"{stray_entries} entries have numbers that no entry can have")
+        if stray_nodes:
+            self._report("node.surplus", f"{stray_nodes} tree nodes end where no entry is")
+
+    def _entry(self, row: StoredRow, nodes: dict[tuple[int, int], bytes]) -> None:
+        """Verify one row and take its tree nodes out of `nodes`."""
+        index, leaf = row.entry.index, merkle.leaf_hash(row.entry.body)
+        if leaf != row.entry.leaf_hash:
+            self._report("entry.altered", "the record does not have the hash that was stored with it", index)
+        for node in self._tree.append(leaf)[1:]:
+            found = nodes.pop((index, node.level), None)
+            if found is None:
+                self._report("node.missing", f"no tree node is stored at level {node.level}", index)
+            elif found != node.hash:
+                self._report("node.altered", f"the tree node at level {node.level} contradicts the records", index)
+        self._record(row)
+
+    def _record(self, row: StoredRow) -> None:
+        index = row.entry.index
+        try:
+            record = row.entry.record
+        except LedgerError as error:
+            self._report("entry.unreadable", error.message, index)
+            return
+        request_id = request_of(record)
+        if (request_id, record.stage) != (row.request_id, row.stage):
+            self._report("entry.mislabelled", "the row's columns contradict its record", index)
+        if request_id is not None:
+            self._count(request_id, record, index)
+
+    def _count(self, request_id: str, record: Record, index: int) -> None:
+        state = self._states.get(request_id, RequestState())
+        problem = state.problem(record)
+        if problem is not None:
+            self._report("request.order", f"request {request_id}: {problem}", index)
+        self._states[request_id] = state.after(record)
+        if isinstance(record, Closed | Recovered):
+            self._outcomes[record.outcome if isinstance(record, Closed) else "recovered"] += 1
+
+    def _stored_head(self, size: int, text: str) -> Checkpoint | None:
+        head = self._head(text, size)
+        if head is not None and head.size != size:
+            self._report("checkpoint.mislabelled", f"a checkpoint of size {head.size} is stored as {size}", size)
+        return head
+
+    def _head(self, text: str, size: int | None = None) -> Checkpoint | None:
+        try:
+            return verify_checkpoint(text, self._key)
+        except LedgerTamperedError as error:
+            self._report("checkpoint.signature", error.message, size)
+            return None
+
+    def _head_fits(self, head: Checkpoint) -> bool:
+        """Whether the tree has this head. All heads that fit one tree are consistent with one another."""
+        if head.size > self._tree.size:
+            message = f"{head.size} entries were signed, but only {self._tree.size} are here"
+            self._report("checkpoint.ahead", message, head.size)
+            return False
+        if self._tree.root(head.size) != head.root:
+            message = f"the first {head.size} entries are not those that were signed"
+            self._report("checkpoint.root", message, head.size)
+            return False
+        return True

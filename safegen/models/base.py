@@ -1,0 +1,90 @@
+"""What the rest of safegen asks of a base model, whatever its family.
+
+Invariant: nothing outside this folder knows diffusers; a base model is drawn with, read with, and trained on through
+this protocol alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    import torch
+    from PIL.Image import Image
+    from torch import nn
+
+
+@dataclass(frozen=True, slots=True)
+class DrawRequest:
+    """What to draw.
+
+    Attributes:
+        prompt: the prompt, not empty.
+        seeds: one for each image; each image is a function of its own seed, whatever stands beside it.
+        negative_prompt: what to steer away from; empty for nothing.
+        width: in pixels.
+        height: in pixels.
+        steps: denoising steps.
+        guidance: scale of classifier-free guidance; 1 switches it off.
+    """
+
+    prompt: str
+    seeds: tuple[int, ...]
+    negative_prompt: str = ""
+    width: int = 64
+    height: int = 64
+    steps: int = 20
+    guidance: float = 3.0
+
+
+@dataclass(frozen=True, slots=True)
+class Drawing:
+    """Finished images, in the order of the request's seeds."""
+
+    images: tuple[Image, ...]
+
+
+@dataclass(frozen=True)
+class TextReading:
+    """A text as the base's text encoder reads it.
+
+    Attributes:
+        states: (tokens, width) float32, the last hidden states, padding included.
+        tokens: ids without start, end and padding.
+        truncated: whether the text was longer than the encoder reads.
+    """
+
+    states: torch.Tensor
+    tokens: tuple[int, ...]
+    truncated: bool
+
+
+class BaseModel(Protocol):
+    """A text-to-image model that SPMs can attach to."""
+
+    @property
+    def family(self) -> str:
+        """Name of the family; adapters attach within one family."""
+
+    @property
+    def digest(self) -> str:
+        """`sha256:<hex>` over the model's files."""
+
+    def targets(self) -> Mapping[str, nn.Linear | nn.Conv2d]:
+        """The modules that SPMs act on, by path inside the denoiser."""
+
+    def read(self, texts: Sequence[str]) -> list[TextReading]:
+        """Encode texts."""
+
+    def draw(self, request: DrawRequest, *, progress: Callable[[int, int], None] | None = None) -> Drawing:
+        """Draw the request's images.
+
+        Args:
+            request: what to draw.
+            progress: called with (step done, steps in all).
+
+        Raises:
+            ModelError: the model failed.
+        """

@@ -1,0 +1,110 @@
+"""What a policy decides about one request, as frozen values that can be logged and shown.
+
+Invariants: a refusal has an empty bundle and no reviews; `start:end` of a match always cuts its `text` out of the prompt
+that was asked for.
+"""
+
+from __future__ import annotations
+
+from typing import Literal, TypeAlias
+
+from safegen.policy.model import Action, Closed, FailureMode, Step, Transport
+
+OTHER_CATEGORY = "other"
+"""Category of a refusal whose rule matched plain words, or every prompt, and so has none of its own."""
+
+Outcome: TypeAlias = Literal["allow", "erase", "review", "refuse"]
+
+
+class PromptRequest(Closed):
+    """What the app asks for."""
+
+    prompt: str
+    negative_prompt: str = ""
+
+
+class RuleMatch(Closed):
+    """One rule that applies, and the words that made it so.
+
+    A rule that matches every prompt has an empty `phrase` and `text`, and spans 0:0.
+    """
+
+    rule: str
+    action: Action
+    concept: str | None = None
+    category: str | None = None
+    phrase: str = ""
+    text: str = ""
+    start: int = 0
+    end: int = 0
+
+
+class BundleItem(Closed):
+    """One SPM to attach, and how its gate is set."""
+
+    rule: str
+    concept: str
+    adapter: str
+    phrases: tuple[str, ...]
+    strength: float
+    transport: Transport
+    floor: float
+    ceiling: float
+    cutoff: float
+
+
+class ReviewOrder(Closed):
+    """One look that the finished images must pass.
+
+    Attributes:
+        concepts: names of the concepts to look for.
+        targets: the first phrase of each of them, for scoring by text.
+        labels: detector labels that count; empty means the reviewer's own choice.
+        threshold: 0..1; a score at or above it means "found".
+        ladder: what follows a find, step by step.
+        on_failure: what follows a reviewer that fails or says nothing.
+    """
+
+    rule: str
+    reviewer: str
+    concepts: tuple[str, ...]
+    targets: tuple[str, ...]
+    labels: tuple[str, ...]
+    threshold: float
+    ladder: tuple[Step, ...]
+    on_failure: FailureMode
+
+
+class Refusal(Closed):
+    """Why nothing is drawn: the rule, its reason, the category, and the words of the prompt that broke it."""
+
+    rule: str
+    reason: str
+    category: str
+    text: str
+
+
+class PolicyRef(Closed):
+    """The policy that decided."""
+
+    id: str
+    version: int
+    digest: str
+
+
+class Decision(Closed):
+    """What happens with one request.
+
+    Attributes:
+        action: `refuse` draws nothing; `erase` has a bundle; `review` only looks; `allow` is untouched by any rule.
+        normalised: the prompt as it was compared.
+        matches: rules that apply, in the order of their words; words that an allow rule took away are not among them.
+    """
+
+    action: Outcome
+    normalised: str
+    matches: tuple[RuleMatch, ...] = ()
+    bundle: tuple[BundleItem, ...] = ()
+    reviews: tuple[ReviewOrder, ...] = ()
+    refusal: Refusal | None = None
+    policy: PolicyRef

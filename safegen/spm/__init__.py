@@ -1,0 +1,25 @@
+"""SPM adapters: membranes, their files, their composition, the gate that opens them, and the registry of shipped ones."""
+
+from safegen.spm.composition import Attached, attach
+from safegen.spm.membrane import Membrane, MembraneSet, Targets
+from safegen.spm.registry import AdapterEntry, BaseEntry, ModelEntry, Registry
+from safegen.spm.transport import Gate, paper_permeability, unigram_overlap
+from safegen.spm.weights import SpmFile, read_spm, write_spm
+
+__all__ = [
+    "AdapterEntry",
+    "Attached",
+    "BaseEntry",
+    "Gate",
+    "Membrane",
+    "MembraneSet",
+    "ModelEntry",
+    "Registry",
+    "SpmFile",
+    "Targets",
+    "attach",
+    "paper_permeability",
+    "read_spm",
+    "unigram_overlap",
+    "write_spm",
+]
