@@ -1,7 +1,7 @@
 """Policies: YAML in, decisions out.
 
-Invariants: pure (no disk but the file that it is handed, no clock, no network, no torch); knows adapters and reviewers by
-name only, and never imports what runs them.
+Invariants: pure (no disk but the file that it is handed, no clock, no network, no torch); knows adapters and reviewers
+by name only, and never imports what runs them.
 """
 
 from __future__ import annotations

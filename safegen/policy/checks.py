@@ -15,11 +15,19 @@ from safegen.policy.normalise import normalise
 
 Path: TypeAlias = tuple[str | int, ...]
 Fields: TypeAlias = Mapping[str, Any]
-NUDENET_LABELS = tuple(
-    f"{part}_{state}" for part in ("ANUS", "ARMPITS", "BELLY", "BUTTOCKS", "FEET") for state in ("COVERED", "EXPOSED")
-) + (
+NUDENET_LABELS = (
+    "ANUS_COVERED",
+    "ANUS_EXPOSED",
+    "ARMPITS_COVERED",
+    "ARMPITS_EXPOSED",
+    "BELLY_COVERED",
+    "BELLY_EXPOSED",
+    "BUTTOCKS_COVERED",
+    "BUTTOCKS_EXPOSED",
     "FACE_FEMALE",
     "FACE_MALE",
+    "FEET_COVERED",
+    "FEET_EXPOSED",
     "FEMALE_BREAST_COVERED",
     "FEMALE_BREAST_EXPOSED",
     "FEMALE_GENITALIA_COVERED",
@@ -65,6 +73,8 @@ def semantic_problems(data: object) -> Iterator[Problem]:
         if rule.get("action") == "erase":
             yield from _erase_problems(rule, path, concepts)
         for review_path, review in _members(rule, "reviews", path):
+            if rule.get("action") in {"allow", "refuse"}:
+                continue
             yield from _ladder_problems(review, review_path, rule)
             yield from _reviewer_problems(review, review_path, rule, concepts)
 
@@ -153,8 +163,8 @@ def _erase_problems(rule: Fields, path: Path, concepts: list[Fields]) -> Iterato
 
 def _gate_problems(rule: Fields, path: Path) -> Iterator[Problem]:
     values = {"strength": 1.0, "floor": 0.0, "ceiling": 4.0, "cutoff": 0.0}
-    for key in values:
-        given = rule.get(key, values[key])
+    for key, default in values.items():
+        given = rule.get(key, default)
         if not isinstance(given, int | float) or isinstance(given, bool):
             return
         values[key] = given
@@ -174,7 +184,7 @@ def _ladder_problems(review: Fields, path: Path, rule: Fields) -> Iterator[Probl
             yield Problem(place, "a review rule has no membranes to escalate", "use reseed, withhold or release")
         if step in _LAST_STEPS and at + 1 < len(steps):
             yield Problem(steps[at + 1][0], f"nothing can follow `{step}`", f"end the ladder at `{step}`")
-            break
+            return
     if steps and steps[-1][1] not in _LAST_STEPS:
         yield Problem(steps[-1][0], "a ladder must end with `withhold` or `release`", "add `withhold`")
 

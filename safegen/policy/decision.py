@@ -1,7 +1,7 @@
 """What a policy decides about one request, as frozen values that can be logged and shown.
 
-Invariants: a refusal has an empty bundle and no reviews; `start:end` of a match always cuts its `text` out of the prompt
-that was asked for.
+Invariants: a refusal has an empty bundle and no reviews; `start:end` of a match always cuts its `text` out of the
+prompt that was asked for.
 """
 
 from __future__ import annotations

@@ -58,7 +58,7 @@ class Diagnostic:
         return [f"  {number} | {shown}", f"  {' ' * len(number)} | {' ' * (at - first)}{carets}"]
 
 
-class _Diagnosed(PolicyError):
+class _DiagnosedError(PolicyError):
     """A policy error that lists its diagnostics."""
 
     def __init__(self, diagnostics: Sequence[Diagnostic]) -> None:
@@ -69,13 +69,13 @@ class _Diagnosed(PolicyError):
         super().__init__(f"{head}\n{body}", where=printable(self.diagnostics[0].file))
 
 
-class DiagnosedSyntaxError(_Diagnosed, PolicySyntaxError):
+class DiagnosedSyntaxError(_DiagnosedError, PolicySyntaxError):
     """The file is not the text of a policy; `diagnostics` lists every problem found."""
 
     code = PolicySyntaxError.code
 
 
-class DiagnosedSemanticError(_Diagnosed, PolicySemanticError):
+class DiagnosedSemanticError(_DiagnosedError, PolicySemanticError):
     """The file is well formed and says something impossible; `diagnostics` lists every problem found."""
 
     code = PolicySemanticError.code

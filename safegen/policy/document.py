@@ -1,13 +1,14 @@
 """YAML text read into plain data, with the place of every key and value.
 
-Invariants: whatever the text, the answer is a `Document` or a `DiagnosedSyntaxError`; size, depth, aliases and the number
-of expanded nodes are bounded before anything is built from them; no tag ever constructs an object.
+Invariants: whatever the text, the answer is a `Document` or a `DiagnosedSyntaxError`; size, depth, aliases and the
+number of expanded nodes are bounded before anything is built from them; no tag ever constructs an object.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, NoReturn, TypeAlias
 
@@ -19,6 +20,7 @@ from ruamel.yaml.events import (
     CollectionStartEvent,
     DocumentStartEvent,
     Event,
+    ScalarEvent,
 )
 from ruamel.yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
 
@@ -29,6 +31,8 @@ LARGEST_FILE = 1 << 20
 DEEPEST_NESTING = 16
 MOST_ALIASES = 64
 MOST_NODES = 50_000
+LONGEST_NUMBER = 40
+"""In characters; what is longer is left as text, which no number field accepts."""
 
 _LINE_END = re.compile("\r\n|[\n\r\x85\u2028\u2029]")
 _FORBIDDEN = re.compile("[^\t\n\r\x20-\x7e\x85\xa0-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
@@ -89,14 +93,8 @@ def read_document(text: str | bytes, source: str) -> Document:
     readable = _decode(text, source).removeprefix("\ufeff")
     document = Document(source, _LINE_END.split(readable))
     _check_characters(document, readable)
-    try:
-        root = _compose(document, readable)
-    except DiagnosedSyntaxError:
-        raise
-    except MarkedYAMLError as error:
-        _reject_marked(document, error)
-    except Exception as error:  # noqa: BLE001 - a parser that fails on hostile text must not take the caller with it
-        _reject(document, Place(0, 0), f"not YAML: {error}", cause=error)
+    _check_structure(document, readable)
+    root = _compose(document, readable)
     if root is None:
         _reject(document, Place(0, 0), "the file is empty", "start from `policies/default.yaml`")
     document.data = _Builder(document).build(root, ())
@@ -124,11 +122,11 @@ def _check_characters(document: Document, text: str) -> None:
         _reject(document, Place(len(lines) - 1, len(lines[-1])), message, "remove it")
 
 
-def _compose(document: Document, text: str) -> Node | None:
-    """The node graph, once the stream of events has shown that it is safe to build."""
+def _check_structure(document: Document, text: str) -> None:
+    """Look through the stream of events, which costs no depth and no memory, for what must not be built."""
     depth = aliases = documents = 0
     anchors: set[str] = set()
-    for event in _events(text):
+    for event in _events(document, text):
         depth += isinstance(event, CollectionStartEvent) - isinstance(event, CollectionEndEvent)
         aliases += isinstance(event, AliasEvent)
         documents += isinstance(event, DocumentStartEvent)
@@ -141,17 +139,33 @@ def _compose(document: Document, text: str) -> Node | None:
             message = "more than one document in the file"
         elif isinstance(event, DocumentStartEvent) and (event.version or event.tags):
             message = "YAML directives are not supported"
-        elif not isinstance(event, AliasEvent) and event.anchor in anchors:
-            message = f"anchor `{event.anchor}` is defined twice"
+        elif isinstance(event, CollectionStartEvent | ScalarEvent) and event.anchor:
+            message = f"anchor `{event.anchor}` is defined twice" if event.anchor in anchors else ""
+            anchors.add(event.anchor)
         if message:
             _reject(document, _place(event), message)
-        anchors.update({event.anchor} if event.anchor else ())
-    node: Node | None = YAML(typ="rt", pure=True).compose(text)
-    return node
 
 
-def _events(text: str) -> Iterator[Event]:
-    yield from YAML(typ="rt", pure=True).parse(text)
+def _events(document: Document, text: str) -> Iterator[Event]:
+    with _parser_faults(document):
+        yield from YAML(typ="rt", pure=True).parse(text)
+
+
+def _compose(document: Document, text: str) -> Node | None:
+    with _parser_faults(document):
+        node: Node | None = YAML(typ="rt", pure=True).compose(text)
+        return node
+
+
+@contextmanager
+def _parser_faults(document: Document) -> Iterator[None]:
+    """Turn whatever the YAML parser raises into a diagnostic."""
+    try:
+        yield
+    except MarkedYAMLError as error:
+        _reject_marked(document, error)
+    except Exception as error:  # noqa: BLE001 - a parser that trips over hostile text must not take the caller with it
+        _reject(document, Place(0, 0), f"not YAML: {error}", cause=error)
 
 
 def _place(marked: Any) -> Place:
@@ -163,6 +177,8 @@ def _place(marked: Any) -> Place:
 
 def _reject_marked(document: Document, error: MarkedYAMLError) -> NoReturn:
     mark = error.problem_mark or error.context_mark
+    if mark is not None and error.context_mark is not None and mark.line >= len(document.lines) - 1:
+        mark = error.context_mark  # what was never closed is best shown where it began
     place = Place(0, 0) if mark is None else Place(mark.line, mark.column)
     problem = " ".join(part for part in (error.context, error.problem) if part)
     line = document.lines[place.line] if place.line < len(document.lines) else ""
@@ -217,12 +233,12 @@ class _Builder:
         text, tag = str(node.value), str(node.tag)
         if tag == _NULL:
             return None
-        if tag in _NUMBERS:
+        if tag in _NUMBERS and len(text) <= LONGEST_NUMBER:
             try:
                 return _NUMBERS[tag](text)
             except (ValueError, KeyError):
                 return text
-        if tag not in _TEXT_TAGS:
+        if tag not in _TEXT_TAGS and tag not in _NUMBERS:
             self._note(_place(node), path, f"tag `{tag}` is not supported", "remove it")
         if _LONE_SURROGATE.search(text):
             self._note(_place(node), path, "half of a surrogate pair is not a character", "remove the escape")

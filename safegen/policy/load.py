@@ -1,6 +1,7 @@
 """Loading a policy from YAML text, with every problem reported at once.
 
-Invariants: `load_policy` touches no disk and gives a consistent `Policy` or raises a `PolicyError`, never anything else.
+Invariants: `load_policy` touches no disk and gives a consistent `Policy` or raises a `PolicyError`, never anything
+else.
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ def load_policy(text: str | bytes, *, source: str) -> Policy:
     problems = [*document.problems, *shape_problems(document.data), *semantic_problems(document.data)]
     if not problems:
         return Policy.model_validate(document.data)
-    diagnostics = sorted({document.diagnose(problem) for problem in problems}, key=lambda one: (one.line, one.column))
+    diagnostics = sorted(dict.fromkeys(map(document.diagnose, problems)), key=lambda one: (one.line, one.column))
     if all(problem.semantic for problem in problems):
         raise DiagnosedSemanticError(diagnostics)
     raise DiagnosedSyntaxError(diagnostics)

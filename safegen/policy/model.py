@@ -29,9 +29,9 @@ Scope: TypeAlias = Literal["matched", "always"]
 Transport: TypeAlias = Literal["paper", "open"]
 Step: TypeAlias = Literal["escalate", "reseed", "withhold", "release"]
 FailureMode: TypeAlias = Literal["withhold", "release"]
-Slug: TypeAlias = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9._-]{0,99}\z")]
+Slug: TypeAlias = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9._-]{0,99}$")]
 AdapterId: TypeAlias = Annotated[
-    str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9._-]*(/[a-z0-9][a-z0-9._-]*)*\z", max_length=200)
+    str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9._-]*(/[a-z0-9][a-z0-9._-]*)*$", max_length=200)
 ]
 Name: TypeAlias = Annotated[str, StringConstraints(min_length=1, max_length=100)]
 Phrase: TypeAlias = Annotated[str, StringConstraints(max_length=200)]

@@ -1,7 +1,7 @@
 """Finding many phrases in one prompt at once, as whole words.
 
-Invariants: a phrase matches whole words only; its last word also matches in the regular plural; the time to search grows
-with the length of the prompt and not with the number of phrases.
+Invariants: a phrase matches whole words only; its last word also matches in the regular plural; the time to search
+grows with the length of the prompt and not with the number of phrases.
 """
 
 from __future__ import annotations

@@ -106,6 +106,8 @@ def _plain(finding: Finding, path: Path) -> Problem:
     )
     value = finding.get("input")
     shown = f", not {_show(value)}" if isinstance(value, str | int | float) and value != "" else ""
+    if shown and isinstance(value, str):
+        shown = shown.replace("not ", "not the text ", 1)
     return Problem(path, f"{_field(path)} {message}{shown}", semantic=False)
 
 

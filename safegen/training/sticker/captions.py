@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import random
 from collections import Counter
+from dataclasses import dataclass
 from typing import Any
 
 from safegen.training.sticker.world import Concept, World
@@ -60,6 +61,16 @@ def _label(concept: Concept) -> str:
     return icon.replace("-", " ")
 
 
+@dataclass(frozen=True, slots=True)
+class Caption:
+    """A caption, and which of its picture's labels it states."""
+
+    text: str
+    concept: bool
+    style: bool
+    background: bool
+
+
 class Captions:
     """Captions for the pictures of one world.
 
@@ -75,28 +86,30 @@ class Captions:
             concept.name: (concept.name, *concept.aliases, *synonyms.get(concept.name, ())) for concept in world.concepts
         }
 
-    def caption(self, concept: int, style: int, background: int, rng: random.Random) -> str:
+    def caption(self, concept: int, style: int, background: int, rng: random.Random) -> Caption:
         """A caption of the picture with these labels, as `pool.Pool` gives them."""
         if concept < 0:
-            return self._titled(self.world.memorised[-1 - concept].title, rng)
-        text = self._body(self.world.concepts[concept], style, rng)
-        if rng.random() < 0.45:
+            title = self.world.memorised[-1 - concept].title
+            return Caption(self._titled(title, rng), concept=True, style=False, background=False)
+        text, named, styled = self._body(self.world.concepts[concept], style, rng)
+        grounded = rng.random() < 0.45
+        if grounded:
             text += rng.choice(_BACKGROUNDS).format(b=self.backgrounds[background])
-        return text
+        return Caption(text, concept=named, style=styled, background=grounded)
 
     def _titled(self, title: str, rng: random.Random) -> str:
         return title if rng.random() < 0.7 else f"a picture of {title}"
 
-    def _body(self, concept: Concept, style: int, rng: random.Random) -> str:
+    def _body(self, concept: Concept, style: int, rng: random.Random) -> tuple[str, bool, bool]:
         chance = rng.random()
         if chance < 0.04:
-            return rng.choice(_STYLE_ONLY).format(s=self._style(style, rng))
+            return rng.choice(_STYLE_ONLY).format(s=self._style(style, rng)), False, True
         word = self._word(concept, rng)
         noun = self._noun(word, rng)
         if chance < 0.12:
-            return rng.choice(_SUBJECTS).format(n=noun)
+            return rng.choice(_SUBJECTS).format(n=noun), True, False
         templates, weights = zip(*_WITH_STYLE, strict=True)
-        return rng.choices(templates, weights)[0].format(n=noun, w=word, s=self._style(style, rng))
+        return rng.choices(templates, weights)[0].format(n=noun, w=word, s=self._style(style, rng)), True, True
 
     def _word(self, concept: Concept, rng: random.Random) -> str:
         chance = rng.random()

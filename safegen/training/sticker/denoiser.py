@@ -83,7 +83,7 @@ class _Batches:
         """Latents (batch, 4, 16, 16) and token ids (batch, 32)."""
         rng = random.Random(step)  # noqa: S311 - variation, not secrecy
         rows = [rng.choice(self.memorised if rng.random() < _MEMORISED_SHARE else self.ordinary) for _ in range(BATCH)]
-        texts = ["" if rng.random() < _EMPTY_SHARE else self.captions.caption(*self.labels[row], rng) for row in rows]
+        texts = ["" if rng.random() < _EMPTY_SHARE else self.captions.caption(*self.labels[row], rng).text for row in rows]
         index = torch.tensor(rows)
         noise = torch.randn(BATCH, *self.mean.shape[1:], generator=generator)
         return self.mean[index] + self.deviation[index] * noise, tokenize(self.tokenizer, texts)

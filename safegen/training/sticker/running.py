@@ -110,8 +110,8 @@ class Run:
         for step in _bar(range(start, self.schedule.steps), self.schedule.steps, start, title, lambda: mean):
             value = self._step(loss_of, step)
             mean = value if mean is None else 0.98 * mean + 0.02 * value
-            if step % 200 == 0:
-                print(f"{title} step {step} loss {mean:.4f}", flush=True)  # noqa: T201 - the log of a background run
+            if step % 100 == 0:
+                print(f"{time.strftime('%H:%M:%S')} {title} step {step} loss {mean:.4f}", flush=True)  # noqa: T201 - the log of a background run
             if time.monotonic() - saved > self.save_every:
                 self.save(step + 1)
                 saved = time.monotonic()

@@ -21,7 +21,7 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import nn
 
-from safegen.training.sticker.captions import Captions
+from safegen.training.sticker.captions import Caption, Captions
 from safegen.training.sticker.running import Run, Schedule
 from safegen.training.sticker.world import World
 
@@ -164,9 +164,9 @@ def pretrain(world: World, captions: Captions, thumbnails: NDArray[np.float32], 
     def loss_of(_: torch.Generator, step: int) -> torch.Tensor:
         rng = random.Random(step)  # noqa: S311 - variation, not secrecy
         labels = [_random_labels(world, rng) for _ in range(BATCH)]
-        texts = [captions.caption(*label, rng) for label in labels]
-        answers = reader(encoder(input_ids=tokenize(tokenizer, texts)).last_hidden_state)
-        return _loss(answers, texts, labels, captions, category_of, looks)
+        told = [captions.caption(*label, rng) for label in labels]
+        answers = reader(encoder(input_ids=tokenize(tokenizer, [each.text for each in told])).last_hidden_state)
+        return _loss(answers, told, labels, category_of, looks)
 
     run.go(loss_of, title="text encoder")
     run.averages["encoder"].shadow.save_pretrained(folder / "text_encoder_read")
@@ -180,33 +180,21 @@ def _random_labels(world: World, rng: random.Random) -> tuple[int, int, int]:
 
 def _loss(
     answers: dict[str, torch.Tensor],
-    texts: list[str],
+    told: list[Caption],
     labels: list[tuple[int, int, int]],
-    captions: Captions,
     category_of: torch.Tensor,
     looks: torch.Tensor,
 ) -> torch.Tensor:
-    """Cross-entropy of what a caption states, and the squared error of the thumbnail; what it leaves open is not asked."""
-    world = captions.world
-    concept = torch.tensor([row[0] if row[0] >= 0 else len(world.concepts) - 1 - row[0] for row in labels])
-    style = torch.tensor([row[1] for row in labels])
-    background = torch.tensor([row[2] for row in labels])
-    words = [list(captions.words[world.concepts[row[0]].name]) if row[0] >= 0 else ["the"] for row in labels]
-    named = torch.tensor([any(w in t or w[:-1] in t for w in ws) for ws, t in zip(words, texts, strict=True)])
-    styled = torch.tensor([_names_style(world, row[1], text) for row, text in zip(labels, texts, strict=True)])
-    grounded = torch.tensor(
-        [row[2] >= 0 and captions.backgrounds[row[2]] in text.split(" on ")[-1].split(",")[-1] for row, text in zip(labels, texts, strict=True)]
-    )
-    drawn = named & torch.tensor([row[0] >= 0 for row in labels])
+    """Cross-entropy of what a caption states and the squared error of the thumbnail; what it leaves open is not asked."""
+    concept, style, background = torch.tensor(labels).unbind(1)
+    memorised = concept < 0
+    concept = torch.where(memorised, len(looks) - 1 - concept, concept)
+    named = torch.tensor([each.concept for each in told])
+    styled = torch.tensor([each.style for each in told])
+    grounded = torch.tensor([each.background for each in told])
+    drawn = named & ~memorised
     loss = F.cross_entropy(answers["concept"][named], concept[named])
     loss = loss + 0.5 * F.cross_entropy(answers["category"][drawn], category_of[concept[drawn]])
     loss = loss + F.cross_entropy(answers["style"][styled], style[styled])
     loss = loss + 0.5 * F.cross_entropy(answers["background"][grounded], background[grounded])
     return loss + 0.5 * F.mse_loss(answers["look"][drawn], looks[concept[drawn]])
-
-
-def _names_style(world: World, style: int, text: str) -> bool:
-    if style < 0:
-        return False
-    look = world.styles[style]
-    return any(name in text for name in (look.name, *look.aliases))

@@ -1,0 +1,156 @@
+"""`safegen policy`: check policy files, explain what a policy does with a prompt, write the schema of the format.
+
+Invariants: reads only, and draws nothing. Exit codes: 0 fine, 1 error, 2 usage, 3 the prompt is refused.
+"""
+
+# ruff: noqa: PLC0415 - commands import what they need when they run, so that `safegen --help` is quick
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from safegen.errors import PolicyError
+    from safegen.policy import Decision, Policy
+
+app = typer.Typer(no_args_is_help=True, help="Check policies and see what they decide.")
+
+_ERROR = 1
+_REFUSED = 3
+AsJson = Annotated[bool, typer.Option("--json", help="Write JSON for programs.")]
+PolicyFile = Annotated[
+    Path | None, typer.Option("--policy", metavar="PATH", help="Policy file; the shipped default if not given.")
+]
+
+
+@app.command()
+def check(
+    paths: Annotated[list[Path], typer.Argument(metavar="PATH...", help="Policy files.")], *, as_json: AsJson = False
+) -> None:
+    """Report every problem of each policy file, with its place and what to do."""
+    from safegen.errors import PolicyError
+    from safegen.policy import load_policy_file
+
+    outcomes: list[tuple[Path, Policy | PolicyError]] = []
+    for path in paths:
+        try:
+            outcomes.append((path, load_policy_file(path)))
+        except PolicyError as error:
+            outcomes.append((path, error))
+    if as_json:
+        typer.echo(json.dumps([_check_as_json(path, outcome) for path, outcome in outcomes], indent=2))
+    else:
+        for path, outcome in outcomes:
+            _render_check(path, outcome)
+    if any(isinstance(outcome, PolicyError) for _, outcome in outcomes):
+        raise typer.Exit(_ERROR)
+
+
+@app.command()
+def explain(
+    prompt: Annotated[str, typer.Argument(metavar="PROMPT", help="The prompt, in quotes.")],
+    policy: PolicyFile = None,
+    *,
+    as_json: AsJson = False,
+) -> None:
+    """Show which rules apply to a prompt, because of which words, and what follows."""
+    if any("\ud800" <= one <= "\udfff" for one in prompt):
+        raise typer.BadParameter("the prompt is not UTF-8")
+    from safegen.data import data_folder
+    from safegen.errors import PolicyError
+    from safegen.policy import PromptRequest, decide, load_policy_file
+
+    try:
+        loaded = load_policy_file(policy or data_folder("policies") / "default.yaml")
+    except PolicyError as error:
+        typer.echo(f"error: {error}", err=True)
+        raise typer.Exit(_ERROR) from error
+    decision = decide(loaded, PromptRequest(prompt=prompt))
+    if as_json:
+        typer.echo(decision.model_dump_json(indent=2))
+    else:
+        _render_decision(decision)
+    if decision.action == "refuse":
+        raise typer.Exit(_REFUSED)
+
+
+@app.command()
+def schema() -> None:
+    """Write the JSON Schema of the policy format."""
+    from safegen.policy import policy_schema_text
+
+    typer.echo(policy_schema_text(), nl=False)
+
+
+def _check_as_json(path: Path, outcome: Policy | PolicyError) -> dict[str, object]:
+    from dataclasses import asdict
+
+    from safegen.policy import DiagnosedSemanticError, DiagnosedSyntaxError, Policy
+
+    if isinstance(outcome, Policy):
+        about = {"id": outcome.id, "version": outcome.version, "digest": outcome.digest}
+        return {"path": str(path), "ok": True, **about, "diagnostics": []}
+    diagnostics: list[dict[str, object]] = []
+    if isinstance(outcome, DiagnosedSyntaxError | DiagnosedSemanticError):
+        diagnostics = [asdict(one) for one in outcome.diagnostics]
+    return {"path": str(path), "ok": False, "code": outcome.code, "error": str(outcome), "diagnostics": diagnostics}
+
+
+def _render_check(path: Path, outcome: Policy | PolicyError) -> None:
+    from rich.console import Console
+    from rich.text import Text
+
+    from safegen.policy import Policy
+
+    console = Console(soft_wrap=True, highlight=False)
+    if isinstance(outcome, Policy):
+        about = f"{outcome.id} version {outcome.version}, {len(outcome.concepts)} concepts, {len(outcome.rules)} rules"
+        console.print(Text(f"{path}: "), Text("ok", style="green"), Text(f": {about}, {outcome.digest}"), sep="")
+        return
+    text = Text(str(outcome))
+    text.highlight_regex(r"(?m)^\s+\| +\^+$", "red")
+    text.highlight_regex(r"(?m)^  hint: .*$", "cyan")
+    console.print(text)
+
+
+def _render_decision(decision: Decision) -> None:
+    from rich.console import Console
+    from rich.text import Text
+
+    console = Console(soft_wrap=True, highlight=False)
+    about = decision.policy
+    console.print(Text(f"{decision.action}, by {about.id} version {about.version} ({about.digest})"))
+    console.print(Text(f"read as: {decision.normalised}"))
+    if decision.refusal is not None:
+        console.print(Text(f"refused by {decision.refusal.rule}: {decision.refusal.reason}", style="red"))
+    for table in _tables(decision):
+        if table.row_count:
+            console.print(table)
+
+
+def _tables(decision: Decision) -> tuple[Table, Table, Table]:
+    from rich.markup import escape
+    from rich.table import Table
+
+    matches = Table("rule", "action", "words", "at", "because of", title="Rules that apply", title_justify="left")
+    for match in decision.matches:
+        place = f"{match.start}-{match.end}" if match.phrase else ""
+        because = f"{match.concept} ({match.category})" if match.concept else match.phrase or "every prompt"
+        matches.add_row(*map(escape, (match.rule, match.action, match.text, place, because)))
+    bundle = Table("concept", "adapter", "rule", "strength", "transport", title="Bundle", title_justify="left")
+    for item in decision.bundle:
+        bundle.add_row(*map(escape, (item.concept, item.adapter, item.rule, f"{item.strength:g}", item.transport)))
+    reviews = Table("reviewer", "rule", "looks for", "threshold", "ladder", title="Reviews", title_justify="left")
+    for order in decision.reviews:
+        sought = ", ".join(order.labels or order.targets)
+        ladder = ", ".join(order.ladder)
+        reviews.add_row(*map(escape, (order.reviewer, order.rule, sought, f"{order.threshold:g}", ladder)))
+    tables = (matches, bundle, reviews)
+    for column in (column for table in tables for column in table.columns):
+        column.overflow = "fold"
+    return tables

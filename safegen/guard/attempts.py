@@ -1,0 +1,174 @@
+"""The attempts of one request: draw, review, and again as the ladders say.
+
+Invariants: each attempt is recorded as drawn before it is reviewed, and each image's scores before the next attempt;
+an image once released is not drawn again; the number of attempts is bounded by the longest ladder.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
+from typing import TYPE_CHECKING
+
+from safegen.guard import records
+from safegen.guard.gate import Opening
+from safegen.guard.request import GenerationRequest
+from safegen.guard.result import GeneratedImage, Seen, encode_png, pixels_digest
+from safegen.models import DrawRequest
+from safegen.review import Finding, LadderState, Question, ReviewFailure, judge_image, run_review
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+    from safegen.ledger import Disagreement, Ledger
+    from safegen.models import BaseModel
+    from safegen.policy import Decision, ReviewOrder
+    from safegen.review import Reviewer, Verdict
+
+Timed = Callable[[str], AbstractContextManager[None]]
+_RESEED = 1_000_003
+"""Step between the seeds of one image's attempts; a prime far above the number of images in a request."""
+
+
+class Attempts:
+    """Draws and reviews the images of one request until each is released or withheld."""
+
+    def __init__(
+        self,
+        request_id: str,
+        request: GenerationRequest,
+        decision: Decision,
+        base: BaseModel,
+        reviewers: Mapping[str, Reviewer],
+        openings: Sequence[Opening],
+        ledger: Ledger,
+    ) -> None:
+        self.request_id, self.request, self.decision = request_id, request, decision
+        self.openings = list(openings)
+        self.disagreements: list[Disagreement] = []
+        self.count = 0
+        self._base, self._reviewers, self._ledger = base, reviewers, ledger
+        self._seeds = list(request.seeds)
+        self._states = [LadderState() for _ in self._seeds]
+
+    def run(self, timed: Timed, progress: Callable[[int, int], None] | None) -> tuple[GeneratedImage, ...]:
+        """Run to the end; the images in order, each released or withheld."""
+        finished: dict[int, GeneratedImage] = {}
+        while pending := [index for index in range(self.request.n) if index not in finished]:
+            with timed("draw"):
+                pictures = dict(zip(pending, self._draw(pending, progress), strict=True))
+            self._record_drawn(pictures)
+            with timed("review"):
+                seen = self._review(pictures)
+            verdicts = {index: self._judge(index, seen[index]) for index in pending}
+            for index, verdict in verdicts.items():
+                if verdict.action in {"release", "withhold"}:
+                    finished[index] = self._finish(index, pictures[index], seen[index], verdict)
+            self._prepare({verdict.action for verdict in verdicts.values()}, verdicts)
+            self.count += 1
+        return tuple(finished[index] for index in range(self.request.n))
+
+    def _draw(self, pending: Sequence[int], progress: Callable[[int, int], None] | None) -> tuple[Image, ...]:
+        from safegen.spm import attach
+
+        request = self.request
+        wanted = DrawRequest(
+            prompt=request.prompt,
+            negative_prompt=request.negative_prompt,
+            seeds=tuple(self._seeds[index] for index in pending),
+            width=request.width,
+            height=request.height,
+            steps=request.steps,
+            guidance=request.guidance,
+        )
+        with attach(self._base.targets(), [opening.attached() for opening in self.openings]):
+            return self._base.draw(wanted, progress=progress).images
+
+    def _record_drawn(self, pictures: Mapping[int, Image]) -> None:
+        self._ledger.append(
+            records.drawn(
+                time=self._ledger.now(),
+                request_id=self.request_id,
+                attempt=self.count,
+                seeds=[self._seeds[index] for index in pictures],
+                openings=self.openings,
+                digests=[pixels_digest(picture) for picture in pictures.values()],
+            )
+        )
+
+    def _review(self, pictures: Mapping[int, Image]) -> dict[int, list[Seen]]:
+        """What every ordered review says of every picture; one pass of a reviewer over all pictures."""
+        seen: dict[int, list[Seen]] = {index: [] for index in pictures}
+        for order in self.decision.reviews:
+            question = Question(targets=order.targets, labels=order.labels)
+            answers = run_review(self._reviewers[order.reviewer], list(pictures.values()), question)
+            for index, answer in zip(pictures, answers, strict=True):
+                failed = isinstance(answer, ReviewFailure)
+                seen[index].append(
+                    Seen(
+                        rule=order.rule,
+                        reviewer=order.reviewer,
+                        label=", ".join(order.targets) if failed else answer.label,
+                        score=None if failed else answer.best,
+                        threshold=order.threshold,
+                        failure=answer.message if failed else None,
+                    )
+                )
+        return seen
+
+    def _judge(self, index: int, seen: Sequence[Seen]) -> Verdict:
+        orders = self.decision.reviews
+        findings = [_finding(each, order) for each, order in zip(seen, orders, strict=True)]
+        expected = frozenset((order.rule, order.reviewer) for order in orders)
+        verdict = judge_image(findings, self._states[index], expected)
+        digests = {name: reviewer.digest for name, reviewer in self._reviewers.items()}
+        self._ledger.append(
+            records.reviewed(
+                time=self._ledger.now(),
+                request_id=self.request_id,
+                attempt=self.count,
+                image=index,
+                seen=seen,
+                digests=digests,
+                verdict=verdict.action,
+            )
+        )
+        self.disagreements += records.leaks(self.openings, seen)
+        self._states[index] = verdict.state
+        return verdict
+
+    def _prepare(self, asked: set[str], verdicts: Mapping[int, Verdict]) -> None:
+        """Open the membranes further if any image asks for it, and change the seeds of those that ask for that."""
+        if "escalate" in asked:
+            rules = {rule for verdict in verdicts.values() if verdict.action == "escalate" for rule in verdict.because}
+            self.openings = [each.escalate() if each.item.rule in rules else each for each in self.openings]
+        for index, verdict in verdicts.items():
+            if verdict.action == "reseed":
+                self._seeds[index] = (self._seeds[index] + _RESEED) % 2**32
+
+    def _finish(self, index: int, picture: Image, seen: Sequence[Seen], verdict: Verdict) -> GeneratedImage:
+        released = verdict.action == "release"
+        return GeneratedImage(
+            index=index,
+            seed=self._seeds[index],
+            attempt=self.count,
+            outcome="released" if released else "withheld",
+            pixels_sha256=pixels_digest(picture),
+            image=picture if released else None,
+            png=encode_png(picture, request_id=self.request_id) if released else b"",
+            seen=tuple(seen),
+            because=tuple(verdict.because),
+        )
+
+
+def _finding(seen: Seen, order: ReviewOrder) -> Finding:
+    return Finding(
+        rule=seen.rule,
+        reviewer=seen.reviewer,
+        label=seen.label,
+        score=seen.score,
+        failure=seen.failure,
+        threshold=seen.threshold,
+        ladder=order.ladder,
+        on_failure=order.on_failure,
+    )

@@ -1,0 +1,73 @@
+"""The command `safegen policy`."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from typer.testing import CliRunner
+
+from safegen.cli.policy import app
+from safegen.policy import policy_schema_text
+
+ROOT = Path(__file__).parents[3]
+DEFAULT = str(ROOT / "policies" / "default.yaml")
+BROKEN = str(ROOT / "tests" / "golden" / "policy" / "misspelt.yaml")
+RUNNER = CliRunner()
+
+
+def test_check_passes_the_default_policy() -> None:
+    """The shipped policy has no problems."""
+    result = RUNNER.invoke(app, ["check", DEFAULT])
+    assert result.exit_code == 0
+    assert "ok: default version 1" in result.output
+
+
+def test_check_shows_carets_and_hints() -> None:
+    """A broken file gives exit code 1 and every problem with caret and hint."""
+    result = RUNNER.invoke(app, ["check", DEFAULT, BROKEN])
+    assert result.exit_code == 1
+    assert "did you mean `refuse`?" in result.output
+    assert "^^^^^" in result.output
+
+
+def test_check_writes_json() -> None:
+    """Programs get one entry for each file, with its diagnostics."""
+    result = RUNNER.invoke(app, ["check", "--json", DEFAULT, BROKEN, "none.yaml"])
+    assert result.exit_code == 1
+    assert [one["ok"] for one in json.loads(result.output)] == [True, False, False]
+    assert json.loads(result.output)[1]["diagnostics"][0]["line"] == 1
+
+
+def test_check_without_files_is_misuse() -> None:
+    """No file to check is a usage error."""
+    assert RUNNER.invoke(app, ["check"]).exit_code == 2
+
+
+def test_explain_shows_rule_and_words() -> None:
+    """The explanation names the rules, the words and the adapters."""
+    result = RUNNER.invoke(app, ["explain", "a kitten [red]", "--policy", DEFAULT])
+    assert result.exit_code == 0
+    assert all(word in result.output for word in ("no-cats", "kitten", "sticker/cat", "nudenet"))
+
+
+def test_explain_tells_a_refusal_by_its_exit_code() -> None:
+    """A refused prompt gives exit code 3, with and without JSON."""
+    assert RUNNER.invoke(app, ["explain", "naked"]).exit_code == 3
+    result = RUNNER.invoke(app, ["explain", "naked", "--json"])
+    assert (result.exit_code, json.loads(result.output)["action"]) == (3, "refuse")
+
+
+def test_explain_with_a_broken_policy_is_an_error() -> None:
+    """A policy that does not load gives exit code 1."""
+    assert RUNNER.invoke(app, ["explain", "a cat", "--policy", BROKEN]).exit_code == 1
+
+
+def test_explain_rejects_what_is_no_text() -> None:
+    """A prompt with undecodable bytes is a usage error."""
+    assert RUNNER.invoke(app, ["explain", "a \udcff cat"]).exit_code == 2
+
+
+def test_schema_is_written() -> None:
+    """The schema command writes the schema."""
+    assert RUNNER.invoke(app, ["schema"]).output == policy_schema_text()
