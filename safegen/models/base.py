@@ -88,3 +88,22 @@ class BaseModel(Protocol):
         Raises:
             ModelError: the model failed.
         """
+
+
+class TrainableModel(BaseModel, Protocol):
+    """A base model that SPMs can be trained on: its denoiser, one step at a time, on latents."""
+
+    def encode(self, texts: Sequence[str]) -> torch.Tensor:
+        """Last hidden states (texts, tokens, width), float32."""
+
+    def noise(self, count: int, generator: torch.Generator) -> torch.Tensor:
+        """Latents of pure noise (count, channels, height, width), scaled as the first step expects them."""
+
+    def timesteps(self, steps: int) -> list[int]:
+        """The time steps of a roll-out of that many steps, noisiest first."""
+
+    def predict(self, latents: torch.Tensor, timestep: int, states: torch.Tensor) -> torch.Tensor:
+        """The denoiser's prediction, in whatever parametrisation the model was trained (epsilon or v)."""
+
+    def step(self, prediction: torch.Tensor, timestep: int, latents: torch.Tensor) -> torch.Tensor:
+        """One step of the roll-out whose `timesteps` were asked for last."""

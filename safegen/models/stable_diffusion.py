@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from diffusers import DDIMScheduler
 from torch import nn
 
 from safegen.errors import ModelError
@@ -27,6 +28,7 @@ class StableDiffusion:
         self.digest = digest
         self.family = FAMILY
         self._targets = unet_targets(pipeline.unet)
+        self._rollout = DDIMScheduler.from_config(pipeline.scheduler.config)
 
     @classmethod
     def load(cls, folder: Path, *, digest: str) -> StableDiffusion:
@@ -41,7 +43,7 @@ class StableDiffusion:
         logging.disable_progress_bar()
         try:
             pipeline = StableDiffusionPipeline.from_pretrained(
-                folder, torch_dtype=torch.float32, local_files_only=True, use_safetensors=True, safety_checker=None
+                folder, dtype=torch.float32, local_files_only=True, use_safetensors=True, safety_checker=None
             )
         except Exception as error:
             raise ModelError(f"the base model cannot be loaded: {error}", where=str(folder)) from error
@@ -93,6 +95,33 @@ class StableDiffusion:
         except (RuntimeError, ValueError) as error:
             raise ModelError(f"the base model failed while drawing: {error}") from error
         return Drawing(images=tuple(result.images))
+
+    def encode(self, texts: Sequence[str]) -> torch.Tensor:
+        """Last hidden states (texts, tokens, width)."""
+        return torch.stack([reading.states for reading in self.read(texts)])
+
+    def noise(self, count: int, generator: torch.Generator) -> torch.Tensor:
+        """Latents of pure noise."""
+        unet = self.pipeline.unet.config
+        latents = torch.randn(count, unet.in_channels, unet.sample_size, unet.sample_size, generator=generator)
+        return latents * self._rollout.init_noise_sigma
+
+    def timesteps(self, steps: int) -> list[int]:
+        """The time steps of a DDIM roll-out, noisiest first."""
+        self._rollout.set_timesteps(steps)
+        return [int(timestep) for timestep in self._rollout.timesteps]
+
+    def predict(self, latents: torch.Tensor, timestep: int, states: torch.Tensor) -> torch.Tensor:
+        """The UNet's prediction."""
+        prediction: torch.Tensor = self.pipeline.unet(
+            latents.contiguous(memory_format=torch.channels_last), timestep, states
+        ).sample
+        return prediction
+
+    def step(self, prediction: torch.Tensor, timestep: int, latents: torch.Tensor) -> torch.Tensor:
+        """One DDIM step."""
+        stepped: torch.Tensor = self._rollout.step(prediction, timestep, latents).prev_sample
+        return stepped
 
 
 def unet_targets(unet: nn.Module) -> dict[str, nn.Linear | nn.Conv2d]:

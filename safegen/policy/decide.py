@@ -71,9 +71,9 @@ def _action(refusal: Refusal | None, bundle: tuple[BundleItem, ...], reviews: tu
 
 
 def _not_freed(found: list[_Found]) -> list[_Found]:
-    """Drop what erase and review rules found in words that an allow rule took away."""
+    """Drop what erase and review rules found wholly inside words that an allow rule took away."""
     freed = {at for one in found if one.trigger.action == "allow" for at in one.positions}
-    return [one for one in found if one.trigger.action not in _FREED_BY_ALLOW or freed.isdisjoint(one.positions)]
+    return [one for one in found if one.trigger.action not in _FREED_BY_ALLOW or not freed.issuperset(one.positions)]
 
 
 def _longest(found: list[_Found]) -> list[_Found]:

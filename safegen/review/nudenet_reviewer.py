@@ -40,8 +40,9 @@ class NudeNetReviewer:
             ReviewError: the package carries no model.
         """
         import nudenet
-        from nudenet.nudenet import __labels as labels
 
+        # The name is written out of the class's reach, where Python would mangle its two underscores.
+        labels = vars(nudenet.nudenet)["__labels"]
         weights = Path(nudenet.__file__).parent / "320n.onnx"
         if not weights.is_file():
             raise ReviewError("the nudenet package carries no model", where=str(weights), hint="reinstall nudenet")
