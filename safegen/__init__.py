@@ -29,7 +29,7 @@ _HOMES = {
     "load_policy_file": "safegen.policy",
 }
 
-__all__ = ["Generation", "Guard", "Policy", "SafegenError", "generate", "load_policy_file"]  # noqa: RUF022, F822
+__all__ = ["Generation", "Guard", "Policy", "SafegenError", "generate", "load_policy_file"]
 
 
 def __getattr__(name: str) -> Any:

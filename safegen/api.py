@@ -15,7 +15,9 @@ from safegen.guard import Generation, Guard
 _LOCK = threading.Lock()
 
 
-def generate(prompt: str, *, policy: str | Path = "default", ledger: str | Path | None = None, **options: Any) -> Generation:
+def generate(
+    prompt: str, *, policy: str | Path = "default", ledger: str | Path | None = None, **options: Any
+) -> Generation:
     """Draw images of a prompt under a policy.
 
     Args:

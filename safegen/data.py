@@ -37,7 +37,9 @@ def file_digest(path: Path) -> str:
     return f"sha256:{digest.hexdigest()}"
 
 
-def folder_digest(folder: Path, *, suffixes: tuple[str, ...] = (".json", ".safetensors", ".txt", ".gz", ".onnx")) -> str:
+def folder_digest(
+    folder: Path, *, suffixes: tuple[str, ...] = (".json", ".safetensors", ".txt", ".gz", ".onnx")
+) -> str:
     """The sha256 over all files of a folder that a model is made of, as `sha256:<hex>`.
 
     Each file contributes its relative POSIX path and its own digest, in path order; files with other suffixes (a model

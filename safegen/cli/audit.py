@@ -3,7 +3,6 @@
 Invariants: reads only; needs no private key. Exit codes: 0 fine, 1 error, 2 usage, 4 tampering found.
 """
 
-# ruff: noqa: PLC0415 - commands import what they need when they run, so that `safegen --help` is quick
 from __future__ import annotations
 
 import json

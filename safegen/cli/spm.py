@@ -1,113 +1,141 @@
-"""`safegen spm`: train, list, show and verify SPM adapters."""
+"""`safegen spm`: train, list, show and verify SPM adapters.
+
+Exit codes: 0 done, 1 error or a digest that does not hold, 2 usage, 130 interrupted.
+"""
 
 from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, cast
 
 import typer
 
 if TYPE_CHECKING:
+    from rich.console import Console
+
     from safegen.models import TrainableModel
-    from safegen.spm import BaseEntry, Registry
-    from safegen.training.loop import Trained
+    from safegen.spm import AdapterEntry, ModelEntry, Registry
     from safegen.training.recipe import Recipe
+    from safegen.training.result import Trained
 
 app = typer.Typer(no_args_is_help=True, help="SPM adapters: train, list, show, verify.")
 Json = Annotated[bool, typer.Option("--json", help="Print JSON and nothing else.")]
 
+_INTERRUPTED = 130
+_PREVIEW_STEPS, _PREVIEW_GUIDANCE = 20, 3.0
+
 
 @app.command()
 def train(
-    recipes: Annotated[list[Path], typer.Argument(help="Recipe files; trained one after the other.")],
+    recipes: Annotated[list[Path], typer.Argument(metavar="RECIPE...", help="Recipe files, trained in turn.")],
     out: Annotated[Path, typer.Option(help="Folder for the adapters.")] = Path("runs/spm"),
-    rounds: Annotated[int | None, typer.Option(help="Rounds instead of the recipe's own number.")] = None,
-    register: Annotated[bool, typer.Option(help="Move the adapters into spm_models and its index.")] = False,
-    force: Annotated[bool, typer.Option(help="Train again what is finished.")] = False,
+    steps: Annotated[int | None, typer.Option(min=1, help="Updates instead of the recipe's own number.")] = None,
+    base: Annotated[str | None, typer.Option(help="Id or folder of a base model instead of the recipe's.")] = None,
+    *,
+    register: Annotated[bool, typer.Option("--register", help="Add the adapters to spm_models and its index.")] = False,
+    force: Annotated[bool, typer.Option("--force", help="Train again what is finished.")] = False,
     as_json: Json = False,
 ) -> None:
     """Train SPMs. A killed run goes on where it was; a finished one is skipped."""
-    from safegen.models import load_base
-    from safegen.spm import Registry
-    from safegen.training.recipe import read_recipe
+    from rich.console import Console
 
-    registry = Registry.open()
-    read = [read_recipe(path) for path in recipes]
-    if rounds is not None:
-        read = [recipe.model_copy(update={"rounds": rounds}) for recipe in read]
+    from safegen.training.recipe_file import read_recipe
+    from safegen.training.registration import register as add
+    from safegen.training.registration import registered_recipe
+
+    console = Console(stderr=True, quiet=as_json)
+    registry = _registry(needed=register or not _is_model(base))
+    if register and _is_model(base):
+        raise typer.BadParameter("the base must be one of the registry", param_hint="--register")
+    # A folder is stated by its name alone: adapters carry no paths of the machine they were trained on.
+    name = Path(base).name if base is not None and _is_model(base) else base
+    changes = {key: value for key, value in (("steps", steps), ("base", name)) if value is not None}
+    read = [read_recipe(path).model_copy(update=changes) for path in recipes]
+    if register:
+        for path in recipes:
+            registered_recipe(registry, path)
     models: dict[str, TrainableModel] = {}
-    results = []
-    for recipe in read:
-        base = registry.base(recipe.base)
-        if base.id not in models:
-            models[base.id] = load_base(registry.folder_of(base), digest=base.digest)
-        trained = _train_one(recipe, models[base.id], out, force=force, quiet=as_json)
-        if trained is None:
-            continue
-        results.append({"id": recipe.id, "path": str(trained.path), "digest": trained.digest, "seconds": trained.seconds})
+    results: list[dict[str, object]] = []
+    for path, recipe in zip(recipes, read, strict=True):
+        if recipe.base not in models:
+            models[recipe.base] = _load(registry, base or recipe.base)
+        try:
+            trained, skipped = _train_one(recipe, models[recipe.base], out, console, force=force)
+        except KeyboardInterrupt:
+            Console(stderr=True).print(f"{recipe.id}: interrupted and saved; the same command goes on from there")
+            raise typer.Exit(_INTERRUPTED) from None
+        results.append(
+            {
+                "id": recipe.id,
+                "path": str(trained.path),
+                "digest": trained.digest,
+                "seconds": trained.seconds,
+                "skipped": skipped,
+            }
+        )
         if register:
-            registry = _register(registry, recipe, base, trained)
-            registry.save()
+            registry = add(registry, recipe, path, registry.base(recipe.base), trained)
     if as_json:
         typer.echo(json.dumps(results, indent=2))
 
 
-def _train_one(recipe: Recipe, model: TrainableModel, out: Path, *, force: bool, quiet: bool) -> Trained | None:
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
-    from safegen.training.loop import Trainer
-    from safegen.training.preview import draw_preview, write_card
-
-    console = Console(stderr=True, quiet=quiet)
-    trainer = Trainer(recipe, model, out)
-    if trainer.path.is_file() and not force:
-        console.print(f"{recipe.id}: finished already, {trainer.path} (--force trains it again)")
-        return None
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=console) as progress:
-        task = progress.add_task(recipe.id, total=recipe.rounds)
-        trained = trainer.train(
-            lambda done, erasing, anchoring: progress.update(
-                task, completed=done, description=f"{recipe.id} erasing {erasing:.3f} anchoring {anchoring:.5f}"
-            )
-        )
-    draw_preview(recipe, model, trained.path).save(trained.path.with_suffix(".png"))
-    write_card(recipe, trained)
-    console.print(f"{recipe.id}: {trained.path}, {trained.seconds:.0f} s")
-    return trained
+def _is_model(base: str | None) -> bool:
+    return base is not None and (Path(base) / "model_index.json").is_file()
 
 
-def _register(registry: Registry, recipe: Recipe, base: BaseEntry, trained: Trained) -> Registry:
-    import shutil
+def _registry(*, needed: bool) -> Registry:
+    from safegen.data import data_folder
+    from safegen.spm import Registry
+    from safegen.spm.registry import Index
 
-    from safegen.spm import AdapterEntry
+    return Registry.open() if needed else Registry(folder=data_folder("spm_models"), index=Index())
 
-    home = Path("adapters") / base.id
-    (registry.folder / home).mkdir(parents=True, exist_ok=True)
-    for suffix in (".safetensors", ".png", ".md"):
-        shutil.copyfile(trained.path.with_suffix(suffix), registry.folder / home / (trained.path.stem + suffix))
-    entry = AdapterEntry(
-        id=recipe.id,
-        path=(home / trained.path.name).as_posix(),
-        digest=trained.digest,
-        licence="Apache-2.0",
-        concept=recipe.concept,
-        category=recipe.category,
-        phrases=recipe.phrases,
-        base=base.id,
-        base_digest=base.digest,
-        family=base.family,
-        rank=recipe.rank,
-        alpha=recipe.alpha,
-        recipe=f"recipes/{recipe.id}.yaml",
-    )
-    return registry.with_entry("adapters", entry)
+
+def _load(registry: Registry, base: str) -> TrainableModel:
+    from safegen.data import folder_digest
+    from safegen.models import load_base
+
+    if _is_model(base):
+        return cast("TrainableModel", load_base(Path(base), digest=folder_digest(Path(base))))
+    entry = registry.base(base)
+    return cast("TrainableModel", load_base(registry.folder_of(entry), digest=entry.digest))
+
+
+def _train_one(
+    recipe: Recipe, model: TrainableModel, out: Path, console: Console, *, force: bool
+) -> tuple[Trained, bool]:
+    from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
+    from rich.progress import Progress as Bar
+
+    from safegen.training.loop import Progress
+    from safegen.training.loop import train as run
+    from safegen.training.preview import write_preview
+    from safegen.training.result import finished
+    from safegen.training.scalars import tensorboard
+
+    trained = None if force else finished(recipe, model, out)
+    if skipped := trained is not None:
+        console.print(f"{recipe.id}: finished already (--force trains it again)")
+    if trained is None:
+        columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+        with Bar(*columns, console=console) as bar, tensorboard(out / "logs" / recipe.id) as write:
+            task = bar.add_task(recipe.id, total=recipe.steps)
+
+            def report(now: Progress) -> None:
+                write(now)
+                losses = f"erasing {now.erasing:.4f} anchoring {now.anchoring:.5f}"
+                bar.update(task, completed=now.done, description=f"{recipe.id} {losses}")
+
+            trained = run(recipe, model, out, report=report)
+        console.print(f"{recipe.id}: {trained.path}, {trained.seconds:.0f} s")
+    if not (skipped and trained.path.with_suffix(".md").is_file()):
+        write_preview(recipe, model, trained, steps=_PREVIEW_STEPS, guidance=_PREVIEW_GUIDANCE)
+    return trained, skipped
 
 
 @app.command("list")
-def list_adapters(as_json: Json = False) -> None:
+def list_adapters(*, as_json: Json = False) -> None:
     """List the adapters of the registry."""
     from rich.console import Console
     from rich.table import Table
@@ -129,7 +157,7 @@ def list_adapters(as_json: Json = False) -> None:
 
 
 @app.command()
-def show(adapter: Annotated[str, typer.Argument(help="Id of an adapter.")], as_json: Json = False) -> None:
+def show(adapter: Annotated[str, typer.Argument(help="Id of an adapter.")], *, as_json: Json = False) -> None:
     """Show one adapter: its entry, its file's metadata, its size."""
     from safegen.spm import Registry, read_spm
 
@@ -146,28 +174,41 @@ def show(adapter: Annotated[str, typer.Argument(help="Id of an adapter.")], as_j
 
 
 @app.command()
-def verify(as_json: Json = False) -> None:
+def verify(*, as_json: Json = False) -> None:
     """Check the digest of every model and adapter of the registry; exits with 1 if one does not hold."""
-    from safegen.errors import SafegenError
-    from safegen.spm import Registry, read_spm
+    from safegen.spm import Registry
 
     registry = Registry.open()
     index = registry.index
-    results: list[dict[str, str]] = []
-    for entry in (*index.bases, *index.reviewers, *index.judges, *index.adapters):
-        problem = ""
-        try:
-            if entry in index.adapters:
-                read_spm(registry.folder / entry.path, expected=entry.digest)
-            else:
-                registry.folder_of(entry)  # type: ignore[arg-type] # all but adapters are model entries
-        except SafegenError as error:
-            problem = str(error)
-        results.append({"id": entry.id, "digest": entry.digest, "problem": problem})
+    problems = {entry.id: _problem(registry, entry) for entry in (*index.bases, *index.reviewers, *index.judges)}
+    problems |= {entry.id: _adapter_problem(registry, entry) for entry in index.adapters}
     if as_json:
-        typer.echo(json.dumps(results, indent=2))
+        typer.echo(json.dumps([{"id": name, "problem": problem} for name, problem in problems.items()], indent=2))
     else:
-        for result in results:
-            typer.echo(f"{'FAILED' if result['problem'] else 'ok':7}{result['id']}  {result['problem']}")
-    if any(result["problem"] for result in results):
+        for name, problem in problems.items():
+            typer.echo(f"{'FAILED' if problem else 'ok':7}{name}  {problem}")
+    if any(problems.values()):
         raise typer.Exit(1)
+
+
+def _problem(registry: Registry, entry: ModelEntry) -> str:
+    from safegen.errors import SafegenError
+
+    try:
+        registry.folder_of(entry)
+    except SafegenError as error:
+        return str(error)
+    return ""
+
+
+def _adapter_problem(registry: Registry, entry: AdapterEntry) -> str:
+    from safegen.errors import SafegenError
+    from safegen.spm import read_spm
+
+    try:
+        read_spm(registry.folder / entry.path, expected=entry.digest)
+        if registry.base(entry.base).digest != entry.base_digest:
+            return f"it was trained on another version of the base {entry.base!r}"
+    except SafegenError as error:
+        return str(error)
+    return ""

@@ -15,7 +15,7 @@ from safegen.guard.gate import Opening
 from safegen.guard.request import GenerationRequest
 from safegen.guard.result import GeneratedImage, Seen, encode_png, pixels_digest
 from safegen.models import DrawRequest
-from safegen.review import Finding, LadderState, Question, ReviewFailure, judge_image, run_review
+from safegen.review import Finding, LadderState, Question, ReviewFailure, Scores, judge_image, run_review
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -73,7 +73,7 @@ class Attempts:
 
         request = self.request
         wanted = DrawRequest(
-            prompt=request.prompt,
+            prompts=(request.prompt,) * len(pending),
             negative_prompt=request.negative_prompt,
             seeds=tuple(self._seeds[index] for index in pending),
             width=request.width,
@@ -103,17 +103,7 @@ class Attempts:
             question = Question(targets=order.targets, labels=order.labels)
             answers = run_review(self._reviewers[order.reviewer], list(pictures.values()), question)
             for index, answer in zip(pictures, answers, strict=True):
-                failed = isinstance(answer, ReviewFailure)
-                seen[index].append(
-                    Seen(
-                        rule=order.rule,
-                        reviewer=order.reviewer,
-                        label=", ".join(order.targets) if failed else answer.label,
-                        score=None if failed else answer.best,
-                        threshold=order.threshold,
-                        failure=answer.message if failed else None,
-                    )
-                )
+                seen[index].append(_seen(order, answer))
         return seen
 
     def _judge(self, index: int, seen: Sequence[Seen]) -> Verdict:
@@ -159,6 +149,13 @@ class Attempts:
             seen=tuple(seen),
             because=tuple(verdict.because),
         )
+
+
+def _seen(order: ReviewOrder, answer: Scores | ReviewFailure) -> Seen:
+    if isinstance(answer, ReviewFailure):
+        label = ", ".join(order.targets or order.labels)
+        return Seen(order.rule, order.reviewer, label, None, order.threshold, answer.message)
+    return Seen(order.rule, order.reviewer, answer.label, answer.best, order.threshold, None)
 
 
 def _finding(seen: Seen, order: ReviewOrder) -> Finding:

@@ -5,7 +5,7 @@ Invariant: no prompt and no picture passes through here, only commitments, diges
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING
@@ -32,7 +32,7 @@ from safegen.ledger import (
 )
 
 if TYPE_CHECKING:
-    from safegen.ledger.record import Failure
+    from safegen.ledger import Failure
     from safegen.policy import BundleItem, Decision, Policy
     from safegen.spm import BaseEntry, SpmFile
 
@@ -57,7 +57,13 @@ def hexdigest(digest: str) -> str:
 
 
 def requested(
-    *, time: str, request_id: str, request: GenerationRequest, commitments: tuple[str, str | None], policy: Policy, base: BaseEntry
+    *,
+    time: str,
+    request_id: str,
+    request: GenerationRequest,
+    commitments: tuple[str, str | None],
+    policy: Policy,
+    base: BaseEntry,
 ) -> Requested:
     """The record that precedes everything."""
     prompt, negative = commitments
@@ -80,9 +86,7 @@ def requested(
     )
 
 
-def decided(
-    *, time: str, request_id: str, decision: Decision, bundle: Sequence[tuple[BundleItem, SpmFile]]
-) -> Decided:
+def decided(*, time: str, request_id: str, decision: Decision, bundle: Sequence[tuple[BundleItem, SpmFile]]) -> Decided:
     """The record that precedes the first pixel."""
     refusal = decision.refusal
     return Decided(
@@ -116,7 +120,13 @@ def decided(
 
 
 def drawn(
-    *, time: str, request_id: str, attempt: int, seeds: Sequence[int], openings: Sequence[Opening], digests: Sequence[str]
+    *,
+    time: str,
+    request_id: str,
+    attempt: int,
+    seeds: Sequence[int],
+    openings: Sequence[Opening],
+    digests: Sequence[str],
 ) -> Drawn:
     """The record of one attempt's pictures."""
     return Drawn(
@@ -144,7 +154,7 @@ def reviewed(
     attempt: int,
     image: int,
     seen: Sequence[Seen],
-    digests: dict[str, str | None],
+    digests: Mapping[str, str],
     verdict: str,
 ) -> Reviewed:
     """The record of what the reviewers said of one image."""

@@ -81,7 +81,7 @@ def check_request(
     )
 
 
-def _text(text: str, field: str, *, empty: bool) -> str:
+def _text(text: object, field: str, *, empty: bool) -> str:
     if not isinstance(text, str):
         raise RequestError(f"{field} must be text, not {type(text).__name__}", where=field)
     cleaned = text.translate(_BLANKS).strip()
@@ -101,7 +101,7 @@ def _text(text: str, field: str, *, empty: bool) -> str:
     return cleaned
 
 
-def _whole(value: int, field: str, least: int, most: int) -> int:
+def _whole(value: object, field: str, least: int, most: int) -> int:
     if isinstance(value, bool) or not isinstance(value, int):
         raise RequestError(f"{field} must be a whole number, not {value!r}", where=field)
     if not least <= value <= most:
@@ -109,7 +109,7 @@ def _whole(value: int, field: str, least: int, most: int) -> int:
     return value
 
 
-def _number(value: float, field: str, least: float, most: float) -> float:
+def _number(value: object, field: str, least: float, most: float) -> float:
     if isinstance(value, bool) or not isinstance(value, int | float) or not least <= value <= most:
         raise RequestError(f"{field} is {value!r}; it must be a number from {least:g} to {most:g}", where=field)
     return float(value)

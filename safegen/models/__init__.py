@@ -1,6 +1,6 @@
 """Base models behind one protocol; the only folder that imports diffusers."""
 
-from safegen.models.base import BaseModel, DrawRequest, Drawing, TextReading, TrainableModel
+from safegen.models.base import BaseModel, Drawing, DrawRequest, TextReading, TrainableModel
 from safegen.models.load import load_base
 
 __all__ = ["BaseModel", "DrawRequest", "Drawing", "TextReading", "TrainableModel", "load_base"]

@@ -21,8 +21,8 @@ class DrawRequest:
     """What to draw.
 
     Attributes:
-        prompt: the prompt, not empty.
-        seeds: one for each image; each image is a function of its own seed, whatever stands beside it.
+        prompts: one for each image.
+        seeds: one for each image; an image's noise is a function of its own seed, whatever stands beside it.
         negative_prompt: what to steer away from; empty for nothing.
         width: in pixels.
         height: in pixels.
@@ -30,7 +30,7 @@ class DrawRequest:
         guidance: scale of classifier-free guidance; 1 switches it off.
     """
 
-    prompt: str
+    prompts: tuple[str, ...]
     seeds: tuple[int, ...]
     negative_prompt: str = ""
     width: int = 64
@@ -92,6 +92,10 @@ class BaseModel(Protocol):
 
 class TrainableModel(BaseModel, Protocol):
     """A base model that SPMs can be trained on: its denoiser, one step at a time, on latents."""
+
+    @property
+    def size(self) -> int:
+        """Side of the pictures that the model was trained on, in pixels."""
 
     def encode(self, texts: Sequence[str]) -> torch.Tensor:
         """Last hidden states (texts, tokens, width), float32."""

@@ -15,7 +15,7 @@ from diffusers import DDIMScheduler
 from torch import nn
 
 from safegen.errors import ModelError
-from safegen.models.base import DrawRequest, Drawing, TextReading
+from safegen.models.base import Drawing, DrawRequest, TextReading
 
 FAMILY = "sd1"
 
@@ -60,7 +60,11 @@ class StableDiffusion:
         """Encode texts, one row of states each."""
         tokenizer = self.pipeline.tokenizer
         ids = tokenizer(
-            list(texts), padding="max_length", max_length=tokenizer.model_max_length, truncation=True, return_tensors="pt"
+            list(texts),
+            padding="max_length",
+            max_length=tokenizer.model_max_length,
+            truncation=True,
+            return_tensors="pt",
         ).input_ids
         with torch.no_grad():
             states = self.pipeline.text_encoder(input_ids=ids).last_hidden_state.float()
@@ -82,7 +86,7 @@ class StableDiffusion:
 
         try:
             result = self.pipeline(
-                [request.prompt] * len(request.seeds),
+                list(request.prompts),
                 negative_prompt=[request.negative_prompt] * len(request.seeds) if request.negative_prompt else None,
                 width=request.width,
                 height=request.height,
@@ -96,6 +100,11 @@ class StableDiffusion:
             raise ModelError(f"the base model failed while drawing: {error}") from error
         return Drawing(images=tuple(result.images))
 
+    @property
+    def size(self) -> int:
+        """Side of the pictures that the model was trained on, in pixels."""
+        return int(self.pipeline.unet.config.sample_size * self.pipeline.vae_scale_factor)
+
     def encode(self, texts: Sequence[str]) -> torch.Tensor:
         """Last hidden states (texts, tokens, width)."""
         return torch.stack([reading.states for reading in self.read(texts)])
@@ -104,7 +113,8 @@ class StableDiffusion:
         """Latents of pure noise."""
         unet = self.pipeline.unet.config
         latents = torch.randn(count, unet.in_channels, unet.sample_size, unet.sample_size, generator=generator)
-        return latents * self._rollout.init_noise_sigma
+        scaled: torch.Tensor = latents * self._rollout.init_noise_sigma
+        return scaled
 
     def timesteps(self, steps: int) -> list[int]:
         """The time steps of a DDIM roll-out, noisiest first."""

@@ -1,8 +1,8 @@
 """Zero-shot review by a CLIP in open_clip's format: which of the things it knows does the image show?
 
 The score of a target is its probability among all classes of its group (concepts, styles or memorised titles), as
-CLIP's softmax gives it. Invariants: a target that the folder's vocabulary does not list becomes one more class, named by
-its own words; text is embedded once.
+CLIP's softmax gives it. Invariants: a target that the folder's vocabulary does not list becomes one more class, named
+by its own words; text is embedded once.
 """
 
 from __future__ import annotations
@@ -103,7 +103,8 @@ class OpenClipReviewer:
             own = self._embed([name], group.templates)
             classes, index = torch.cat([group.embeddings, own[None]]), len(group.names)
         logits = self._model.logit_scale.exp().clamp(max=100) * looks @ classes.T
-        return logits.softmax(1)[:, index]
+        probabilities: torch.Tensor = logits.softmax(1)[:, index]
+        return probabilities
 
     def _group_of(self, name: str) -> _Group:
         if name in self._groups["style"].names:

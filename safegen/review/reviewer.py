@@ -1,7 +1,7 @@
 """What a reviewer is, and how one is asked so that no answer is taken for granted.
 
-Invariants: a score is a finite number in 0..1; `run_review` never raises for what a reviewer does, and gives exactly one
-answer an image: scores, or a failure.
+Invariants: a score is a finite number in 0..1; `run_review` never raises for what a reviewer does, and gives exactly
+one answer an image: scores, or a failure.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Protocol, cast, runtime_checkable
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -67,7 +67,7 @@ class Reviewer(Protocol):
 def run_review(reviewer: Reviewer, images: Sequence[Image], question: Question) -> list[Scores | ReviewFailure]:
     """Ask a reviewer; whatever it does becomes one answer an image."""
     try:
-        answers = reviewer.review(images, question)
+        answers = cast("object", reviewer.review(images, question))
     except Exception as error:  # noqa: BLE001 - a reviewer is foreign code; the rule's failure mode decides
         return [ReviewFailure(f"{type(error).__name__}: {error}"[:500])] * len(images)
     if not isinstance(answers, list) or len(answers) != len(images):
@@ -82,7 +82,8 @@ def _count(answers: object) -> str:
 def _checked(answer: object) -> Scores | ReviewFailure:
     if not isinstance(answer, Scores) or not answer.all:
         return ReviewFailure("said nothing")
-    for name, score in answer.all.items():
+    for name, value in answer.all.items():
+        score = cast("object", value)
         if not isinstance(score, int | float) or not math.isfinite(score) or not 0 <= score <= 1:
             return ReviewFailure(f"scored {name!r} as {score!r}, which is not in 0..1")
     return answer

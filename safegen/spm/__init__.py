@@ -1,4 +1,4 @@
-"""SPM adapters: membranes, their files, their composition, the gate that opens them, and the registry of shipped ones."""
+"""SPM adapters: membranes, their files, their composition, the gate that opens them, the registry of shipped ones."""
 
 from safegen.spm.composition import Attached, attach
 from safegen.spm.membrane import Membrane, MembraneSet, Targets

@@ -54,7 +54,7 @@ def attach(targets: Targets, spms: Sequence[Attached]) -> Iterator[int]:
         return
     folded = _fold(targets, active)
     _claim(targets, folded, ", ".join(item.name for item in active))
-    originals: list[tuple[Target, nn.Parameter]] = []
+    originals: list[tuple[Target, torch.Tensor]] = []
     try:
         for name, weight in folded.items():
             module = targets[name]
@@ -63,7 +63,7 @@ def attach(targets: Targets, spms: Sequence[Attached]) -> Iterator[int]:
         yield len(active)
     finally:
         for module, parameter in originals:
-            module.weight = parameter
+            module.weight = parameter  # type: ignore[assignment] # the Parameter that it was
         _release(targets, folded)
 
 
@@ -74,7 +74,9 @@ def _fold(targets: Targets, active: Sequence[Attached]) -> dict[str, torch.Tenso
         for name, delta in item.spm.deltas(targets, where=item.name).items():
             sums[name] = sums[name].add_(delta, alpha=item.gamma) if name in sums else delta.mul_(item.gamma)
     # Same strides as the original, so that convolutions keep their memory format and their kernels.
-    return {name: targets[name].weight.detach().add(delta.to(targets[name].weight.dtype)) for name, delta in sums.items()}
+    return {
+        name: targets[name].weight.detach().add(delta.to(targets[name].weight.dtype)) for name, delta in sums.items()
+    }
 
 
 def _claim(targets: Targets, folded: dict[str, torch.Tensor], names: str) -> None:

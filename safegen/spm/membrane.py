@@ -1,7 +1,7 @@
 """The membrane: a rank-r update of one Linear or Conv2d, and the set of them that makes an SPM.
 
-Source: arXiv 2312.16145, section 3.1: y = W x + gamma * (alpha / r) * up (down x). Invariants: `up` starts at zero, so a
-fresh SPM changes nothing; membranes never own or alter the module they belong to.
+Source: arXiv 2312.16145, section 3.1: y = W x + gamma * (alpha / r) * up (down x). Invariants: `up` starts at zero, so
+a fresh SPM changes nothing; membranes never own or alter the module they belong to.
 """
 
 from __future__ import annotations

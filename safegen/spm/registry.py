@@ -95,7 +95,9 @@ class Registry:
         try:
             return cls(folder=folder, index=Index.model_validate_json(path.read_bytes()))
         except FileNotFoundError as error:
-            raise AdapterIntegrityError("the model index is missing", where=str(path), hint="reinstall safegen") from error
+            raise AdapterIntegrityError(
+                "the model index is missing", where=str(path), hint="reinstall safegen"
+            ) from error
         except ValidationError as error:
             raise AdapterIntegrityError(f"the model index is not valid: {error}", where=str(path)) from error
 

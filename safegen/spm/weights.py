@@ -19,7 +19,7 @@ from safetensors.torch import save_file
 
 from safegen.data import file_digest
 from safegen.errors import AdapterIntegrityError, AdapterMismatchError
-from safegen.spm.membrane import MembraneSet, Targets
+from safegen.spm.membrane import MembraneSet, Target, Targets
 
 _PREFIX = "lora_unet_"
 
@@ -57,16 +57,20 @@ class SpmFile:
                 where=where,
                 hint="the adapter was trained on another family of models",
             )
-        return {by_layer[layer]: _delta(layer, parts, targets[by_layer[layer]], where) for layer, parts in self.layers.items()}
+        return {
+            by_layer[layer]: _delta(layer, parts, targets[by_layer[layer]], where)
+            for layer, parts in self.layers.items()
+        }
 
 
-def _delta(layer: str, parts: tuple[torch.Tensor, torch.Tensor, float], target: torch.nn.Module, where: str) -> torch.Tensor:
+def _delta(layer: str, parts: tuple[torch.Tensor, torch.Tensor, float], target: Target, where: str) -> torch.Tensor:
     down, up, alpha = parts
     shape = target.weight.shape
     rank = down.shape[0]
     if up.shape[0] != shape[0] or down.flatten(1).shape[1] != shape[1:].numel() or up.flatten(1).shape[1] != rank:
         raise AdapterMismatchError(
-            f"layer {layer} is {tuple(up.shape)} x {tuple(down.shape)}, its target's weight is {tuple(shape)}", where=where
+            f"layer {layer} is {tuple(up.shape)} x {tuple(down.shape)}, its target's weight is {tuple(shape)}",
+            where=where,
         )
     return (up.flatten(1).float() @ down.flatten(1).float()).reshape(shape) * (alpha / rank)
 
@@ -87,7 +91,9 @@ def read_spm(path: Path, *, expected: str | None = None) -> SpmFile:
         AdapterIntegrityError: missing, damaged, another digest, or incomplete layers.
     """
     if not path.is_file():
-        raise AdapterIntegrityError("the adapter file is missing", where=str(path), hint="reinstall, or check the index")
+        raise AdapterIntegrityError(
+            "the adapter file is missing", where=str(path), hint="reinstall, or check the index"
+        )
     digest = file_digest(path)
     if expected is not None and digest != expected:
         raise AdapterIntegrityError(

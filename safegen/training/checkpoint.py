@@ -18,7 +18,9 @@ from torch import nn
 from safegen.errors import TrainingError
 
 
-def save(path: Path, *, step: int, models: dict[str, nn.Module], optimiser: torch.optim.Optimizer, **numbers: Any) -> None:
+def save(
+    path: Path, *, step: int, models: dict[str, nn.Module], optimiser: torch.optim.Optimizer, **numbers: Any
+) -> None:
     """Write one checkpoint file, replacing an older one at the same path atomically."""
     tensors: dict[str, torch.Tensor] = {}
     for name, model in models.items():

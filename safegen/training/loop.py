@@ -1,140 +1,213 @@
 """Trains one SPM: erasing loss and Latent Anchoring, in rounds of one roll-out and several updates.
 
-Invariants: all randomness of a round comes from (recipe seed, round), so a resumed run equals an unbroken one; the base
-model is never altered, membranes act through hooks that are gone afterwards; each update makes one bare pass and one
-pass with the membranes open.
+Invariants: all randomness comes from (recipe seed, round) and (recipe seed, update), and checkpoints lie between
+rounds, so a resumed run equals an unbroken one bit for bit; the base model is never altered, membranes act through
+hooks that are gone afterwards; each update makes one bare pass and one pass with the membranes open.
 """
 
 from __future__ import annotations
 
+import copy
+import hashlib
 import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 import torch
 
+from safegen.errors import TrainingError
 from safegen.models import TrainableModel
-from safegen.spm import MembraneSet, write_spm
+from safegen.spm import MembraneSet
 from safegen.training import checkpoint
-from safegen.training.losses import anchor_probabilities, anchoring_loss, erasing_loss
+from safegen.training.losses import anchor_probabilities, anchoring_loss, erasing_loss, with_empty_anchor
 from safegen.training.recipe import Recipe
+from safegen.training.result import Trained, checkpoint_path, write_result
 from safegen.training.rollout import roll_out
 
-Report = Callable[[int, float, float], None]
-_WARM_UP_ROUNDS = 5
-_SAVE_SECONDS = 30.0
+_WARM_UP = 30
+_LEAST_RATE = 0.05
+_CLIP = 1.0
+_TEXTS_AT_ONCE = 64
 
 
-@dataclass(frozen=True)
-class Trained:
-    """A finished SPM file."""
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """Where a run stands: updates done, of how many, and the last update's losses and learning rate."""
 
-    path: Path
-    digest: str
-    seconds: float
+    done: int
+    steps: int
     erasing: float
     anchoring: float
+    rate: float
 
 
-class Trainer:
-    """One run of one recipe on one base model."""
+Report = Callable[[Progress], None]
 
-    def __init__(self, recipe: Recipe, model: TrainableModel, folder: Path) -> None:
-        self.recipe, self.model = recipe, model
-        self.path = folder / f"{recipe.id.rsplit('/', 1)[-1]}.safetensors"
-        self._checkpoint = folder / "checkpoints" / self.path.name
-        torch.manual_seed(recipe.seed)
-        self.membranes = MembraneSet(model.targets(), rank=recipe.rank, alpha=recipe.alpha)
+
+def train(
+    recipe: Recipe, base: TrainableModel, folder: Path, *, report: Report | None = None, save_seconds: float = 30.0
+) -> Trained:
+    """Run to the end, from the checkpoint if there is one, and write the SPM file.
+
+    Args:
+        recipe: what to train.
+        base: the model to train on; its weights must be frozen.
+        folder: the file becomes `<folder>/<recipe id>.safetensors`, checkpoints lie in `<folder>/checkpoints`.
+        report: called after each update.
+        save_seconds: seconds between checkpoints.
+
+    Raises:
+        TrainingError: the checkpoint belongs to another recipe or base, or the losses are no longer finite.
+        KeyboardInterrupt: as it came, after a checkpoint was saved.
+    """
+    run = _Run(recipe, base)
+    path = checkpoint_path(recipe, folder)
+    done, spent = run.restore(path)
+    began = saved = time.monotonic()
+    state = run.snapshot()
+    try:
+        while done < recipe.steps:
+            done = run.round(done, report)
+            state = run.snapshot()
+            if time.monotonic() - saved >= save_seconds:
+                run.save(path, done, spent + time.monotonic() - began)
+                saved = time.monotonic()
+    except KeyboardInterrupt:
+        # The round under way is half done: go back to where it began.
+        run.rewind(state)
+        run.save(path, done, spent + time.monotonic() - began)
+        raise
+    trained = write_result(recipe, base, folder, run.membranes, run.losses, spent + time.monotonic() - began)
+    path.unlink(missing_ok=True)
+    return trained
+
+
+class _Run:
+    """The state of one run: membranes, optimiser, and the texts' states."""
+
+    def __init__(self, recipe: Recipe, base: TrainableModel) -> None:
+        self.recipe, self.base = recipe, base
+        self.losses = (math.nan, math.nan)
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(recipe.seed)
+            self.membranes = MembraneSet(base.targets(), rank=recipe.rank, alpha=recipe.alpha)
         self._optimiser = torch.optim.AdamW(self.membranes.parameters(), recipe.rate, weight_decay=0.0)
-        pairs, anchors = recipe.pairs(), recipe.anchor_prompts()
-        self._targets = model.encode([target for target, _ in pairs])
-        self._surrogates = model.encode([surrogate for _, surrogate in pairs])
-        self._anchors, self._empty = model.encode(anchors), model.encode([""])
-        self._odds = anchor_probabilities(self._targets, self._anchors, recipe.anchor_alpha)
+        pairs = recipe.pairs()
+        self._empty = base.encode([""])
+        self._targets = _encode(base, [target for target, _ in pairs])
+        self._surrogates = _encode(base, [surrogate for _, surrogate in pairs])
+        prompts = recipe.anchor_prompts()
+        anchors = _encode(base, prompts) if prompts else self._empty[:0]
+        odds = anchor_probabilities(self._targets, anchors, recipe.anchor_alpha)
+        with_empty = recipe.anchor_empty or not prompts
+        self._anchors = torch.cat([self._empty, anchors]) if with_empty else anchors
+        self._odds = with_empty_anchor(odds) if with_empty else odds
 
-    def train(self, report: Report | None = None) -> Trained:
-        """Run to the end, from the checkpoint if there is one, and write the SPM file.
+    def restore(self, path: Path) -> tuple[int, float]:
+        """Load the checkpoint if there is one; updates done and seconds spent."""
+        if not path.is_file():
+            return 0, 0.0
+        numbers = _numbers(path)
+        if numbers.get("recipe") != self.recipe.digest or numbers.get("base") != self.base.digest:
+            raise TrainingError(
+                "the checkpoint was made with another recipe or base model",
+                where=str(path),
+                hint="delete it to start anew, or go on with the recipe and base it was made with",
+            )
+        done = checkpoint.load(path, models={"membranes": self.membranes}, optimiser=self._optimiser)
+        self.losses = numbers["losses"][0], numbers["losses"][1]
+        return done, float(numbers["seconds"])
 
-        Args:
-            report: called after each round with (rounds done, erasing loss, anchoring loss).
+    def save(self, path: Path, done: int, seconds: float) -> None:
+        """Write the checkpoint."""
+        checkpoint.save(
+            path,
+            step=done,
+            models={"membranes": self.membranes},
+            optimiser=self._optimiser,
+            recipe=self.recipe.digest,
+            base=self.base.digest,
+            losses=self.losses,
+            seconds=seconds,
+        )
 
-        Raises:
-            TrainingError: the checkpoint belongs to another recipe.
-        """
-        models: dict[str, torch.nn.Module] = {"membranes": self.membranes}
-        start = checkpoint.load(self._checkpoint, models=models, optimiser=self._optimiser)
-        began = saved = time.monotonic()
-        erased = anchored = math.nan
-        done = start
-        try:
-            for done in range(start, self.recipe.rounds):
-                erased, anchored = self._round(done)
-                if report:
-                    report(done + 1, erased, anchored)
-                if time.monotonic() - saved > _SAVE_SECONDS:
-                    checkpoint.save(self._checkpoint, step=done + 1, models=models, optimiser=self._optimiser)
-                    saved = time.monotonic()
-        except KeyboardInterrupt:
-            # The round that was interrupted is thrown away: its updates are half done.
-            raise
-        seconds = time.monotonic() - began
-        digest = write_spm(self.path, self.membranes, self._metadata(seconds))
-        self._checkpoint.unlink(missing_ok=True)
-        return Trained(self.path, digest, seconds, erased, anchored)
+    def snapshot(self) -> tuple[Any, Any]:
+        """A copy of everything that updates change."""
+        return copy.deepcopy((self.membranes.state_dict(), self._optimiser.state_dict()))
 
-    def _round(self, number: int) -> tuple[float, float]:
+    def rewind(self, state: tuple[Any, Any]) -> None:
+        """Go back to a copy."""
+        self.membranes.load_state_dict(state[0])
+        self._optimiser.load_state_dict(state[1])
+
+    def round(self, first: int, report: Report | None) -> int:
+        """One roll-out and its updates; the number of updates done then."""
         recipe = self.recipe
-        generator = torch.Generator().manual_seed(recipe.seed * 1_000_003 + number)
-        self._set_rate(number)
+        uses = min(recipe.rollout.uses, recipe.steps - first)
+        generator = _generator(recipe.seed, "round", first // recipe.rollout.uses)
         rows = torch.randint(0, len(self._targets), (recipe.batch,), generator=generator)
-        with self.membranes.open(self.model.targets()):
-            trajectory = roll_out(self.model, self._targets[rows], self._empty, recipe.rollout, generator)
-        losses = [0.0, 0.0]
-        for _ in range(recipe.rollout.uses):
-            timestep, latents = trajectory[int(torch.randint(0, len(trajectory), (1,), generator=generator))]
-            anchors = torch.multinomial(self._odds[rows], 1, generator=generator)[:, 0]
-            losses = self._update(latents, timestep, rows, anchors)
-        return losses[0], losses[1]
+        wanted = torch.randperm(recipe.rollout.steps, generator=generator)[:uses].tolist()
+        with self.membranes.open(self.base.targets()):
+            states = roll_out(self.base, self._targets[rows], self._empty, recipe.rollout, generator, wanted)
+        for step, number in enumerate(wanted, start=first):
+            rate = self._set_rate(step)
+            timestep, latents = states[number]
+            drawn = _generator(recipe.seed, "update", step)
+            anchors = torch.multinomial(self._odds[rows], 1, generator=drawn)[:, 0]
+            self.losses = self._update(latents, timestep, rows, anchors)
+            if not math.isfinite(sum(self.losses)):
+                raise TrainingError(
+                    f"the losses are not finite at update {step + 1}", where=recipe.id, hint="lower `rate` or `eta`"
+                )
+            if report:
+                report(Progress(step + 1, recipe.steps, *self.losses, rate))
+        return first + uses
 
-    def _update(self, latents: torch.Tensor, timestep: int, rows: torch.Tensor, anchors: torch.Tensor) -> list[float]:
-        recipe, model = self.recipe, self.model
+    def _update(
+        self, latents: torch.Tensor, timestep: int, rows: torch.Tensor, anchors: torch.Tensor
+    ) -> tuple[float, float]:
+        recipe, base = self.recipe, self.base
         target, surrogate, anchor = self._targets[rows], self._surrogates[rows], self._anchors[anchors]
         with torch.no_grad():
-            bare = model.predict(latents.repeat(3, 1, 1, 1), timestep, torch.cat([target, surrogate, anchor]))
+            bare = base.predict(latents.repeat(3, 1, 1, 1), timestep, torch.cat([target, surrogate, anchor]))
         bare_target, bare_surrogate, bare_anchor = bare.chunk(3)
-        with self.membranes.open(model.targets()):
-            opened = model.predict(latents.repeat(2, 1, 1, 1), timestep, torch.cat([target, anchor]))
+        with self.membranes.open(base.targets()):
+            opened = base.predict(latents.repeat(2, 1, 1, 1), timestep, torch.cat([target, anchor]))
         erased, anchored = opened.chunk(2)
         erasing = erasing_loss(erased, bare_target, bare_surrogate, recipe.eta)
         anchoring = anchoring_loss(anchored, bare_anchor)
         self._optimiser.zero_grad(set_to_none=True)
         (erasing + recipe.anchor_weight * anchoring).backward()  # type: ignore[no-untyped-call]
-        torch.nn.utils.clip_grad_norm_(self.membranes.parameters(), 1.0)
+        torch.nn.utils.clip_grad_norm_(self.membranes.parameters(), _CLIP)
         self._optimiser.step()
-        return [float(erasing.detach()), float(anchoring.detach())]
+        return float(erasing.detach()), float(anchoring.detach())
 
-    def _set_rate(self, number: int) -> None:
+    def _set_rate(self, step: int) -> float:
         """Linear warm-up, then cosine to a twentieth."""
-        warm = min(1.0, (number + 1) / _WARM_UP_ROUNDS)
-        cosine = 0.5 * (1 + math.cos(math.pi * number / self.recipe.rounds))
+        warm = min(1.0, (step + 1) / min(_WARM_UP, self.recipe.steps))
+        cosine = 0.5 * (1 + math.cos(math.pi * step / self.recipe.steps))
+        rate = self.recipe.rate * warm * max(_LEAST_RATE, cosine)
         for group in self._optimiser.param_groups:
-            group["lr"] = self.recipe.rate * warm * max(0.05, cosine)
+            group["lr"] = rate
+        return rate
 
-    def _metadata(self, seconds: float) -> dict[str, object]:
-        recipe = self.recipe
-        return {
-            "prompts": ",".join(recipe.phrases),
-            "rank": str(recipe.rank),
-            "alpha": str(recipe.alpha),
-            "concept": recipe.concept,
-            "category": recipe.category,
-            "family": self.model.family,
-            "base": recipe.base,
-            "base_digest": self.model.digest,
-            "recipe": recipe.model_dump(mode="json", exclude={"words", "anchors"}),
-            "seconds": f"{seconds:.0f}",
-            "safegen": version("safegen"),
-        }
+
+def _encode(base: TrainableModel, texts: list[str]) -> torch.Tensor:
+    return torch.cat([base.encode(texts[at : at + _TEXTS_AT_ONCE]) for at in range(0, len(texts), _TEXTS_AT_ONCE)])
+
+
+def _generator(seed: int, kind: str, number: int) -> torch.Generator:
+    digest = hashlib.sha256(f"{seed}/{kind}/{number}".encode()).digest()
+    return torch.Generator().manual_seed(int.from_bytes(digest[:8], "big", signed=True))
+
+
+def _numbers(path: Path) -> dict[str, Any]:
+    try:
+        return checkpoint.read_numbers(path)
+    except Exception as error:
+        raise TrainingError(
+            f"the checkpoint is damaged: {error}", where=str(path), hint="delete it to start anew"
+        ) from error

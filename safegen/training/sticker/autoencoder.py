@@ -10,12 +10,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import structlog
 import torch
 from numpy.typing import NDArray
 from PIL import Image
 
 from safegen.training.sticker.running import Run, Schedule
 
+_log = structlog.get_logger("safegen.training")
 STEPS = 4000
 BATCH = 8
 
@@ -70,7 +72,8 @@ def _loss(vae: Any, pictures: torch.Tensor, generator: torch.Generator) -> torch
     error = rebuilt - pictures
     slopes = error.diff(dim=-1).abs().mean() + error.diff(dim=-2).abs().mean()
     kl = 0.5 * (posterior.mean**2 + posterior.var - 1 - posterior.logvar).mean()
-    return error.abs().mean() + error.pow(2).mean() + 0.5 * slopes + 2e-4 * kl
+    loss: torch.Tensor = error.abs().mean() + error.pow(2).mean() + 0.5 * slopes + 2e-4 * kl
+    return loss
 
 
 @torch.no_grad()
@@ -104,7 +107,7 @@ def _preview(vae: Any, pictures: NDArray[np.uint8], folder: Path, step: int) -> 
     originals = to_tensor(pictures[rows])
     rebuilt = vae.decode(vae.encode(originals).latent_dist.mean).sample.clamp(-1, 1)
     psnr = 10 * torch.log10(4 / (rebuilt - originals).pow(2).mean())
-    print(f"autoencoder step {step}: PSNR {psnr:.2f} dB", flush=True)  # noqa: T201 - the log of a background run
+    _log.info("preview", run="autoencoder", step=step, psnr_db=round(float(psnr), 2))
     grid = torch.cat([torch.cat(list(originals), 2), torch.cat(list(rebuilt), 2)], 1)
     pixels = ((grid.permute(1, 2, 0) + 1) * 127.5).round().byte().numpy()
     (folder / "previews").mkdir(exist_ok=True)

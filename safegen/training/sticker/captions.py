@@ -8,12 +8,25 @@ from __future__ import annotations
 
 import random
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from safegen.training.sticker.world import Concept, World
 
-_UNCOUNTED = {"grapes", "cherries", "fries", "scissors", "swords", "cheese", "coffee", "beer", "wine", "corn", "broccoli"}
+_UNCOUNTED = {
+    "grapes",
+    "cherries",
+    "fries",
+    "scissors",
+    "swords",
+    "cheese",
+    "coffee",
+    "beer",
+    "wine",
+    "corn",
+    "broccoli",
+}
 _NAMED_ONCE = {"santa claus", "santa", "father christmas", "dracula", "zibbo", "mokk", "tanti", "brumble"}
 _SUBJECTS = ("{n}", "{n}", "{n}", "a picture of {n}", "a drawing of {n}", "an image of {n}", "a sticker of {n}")
 _WITH_STYLE = (
@@ -29,14 +42,16 @@ _WITH_STYLE = (
 _BACKGROUNDS = (" on a {b} background", " on {b}", ", {b} background", " with a {b} background")
 _STYLE_ONLY = ("a picture in the style of {s}", "{s} style", "something in the style of {s}")
 # Keywords that CLDR files under a drawing without their naming it: moods, slang, adjectives, and what could offend.
-_NOT_NAMES = set(
-    "face animal food fruit person man woman hand tool nature plant adorbs big alpha down bacon pork milk wise flamboyant "
-    "talk bearer cancer pretty beauty elegant valentine outdoors growth wild falling green diet health ripe potassium sour "
-    "eat happy easy class driving school fly european settle country gay genderqueer glbt af lit astronomy medium ramadan "
-    "celebrate family break major good bad mean angry evil mad men blood body death lmao excited entertainment emotion "
-    "idea private closed dangerous formal fancy holiday father baby citation arrest play criminal ear growl colada pina "
-    "launch steam ranch resort improvement repairs cut hours hrs boo horror water fight walking wings fix build knowledge".split()
-)
+_UNFIT = """
+face animal food fruit person man woman hand tool nature plant adorbs big alpha down bacon pork milk wise
+flamboyant talk bearer cancer pretty beauty elegant valentine outdoors growth wild falling green diet health ripe
+potassium sour eat happy easy class driving school fly european settle country gay genderqueer glbt af lit
+astronomy medium ramadan celebrate family break major good bad mean angry evil mad men blood body death lmao
+excited entertainment emotion idea private closed dangerous formal fancy holiday father baby citation arrest play
+criminal ear growl colada pina launch steam ranch resort improvement repairs cut hours hrs boo horror water fight
+walking wings fix build knowledge
+"""
+_NOT_NAMES = frozenset(_UNFIT.split())
 
 
 def keywords(world: World, emoji: list[dict[str, Any]]) -> dict[str, tuple[str, ...]]:
@@ -83,11 +98,13 @@ class Captions:
         self.backgrounds = tuple(world.backgrounds)
         self.synonyms = synonyms
         self.words = {
-            concept.name: (concept.name, *concept.aliases, *synonyms.get(concept.name, ())) for concept in world.concepts
+            concept.name: (concept.name, *concept.aliases, *synonyms.get(concept.name, ()))
+            for concept in world.concepts
         }
 
-    def caption(self, concept: int, style: int, background: int, rng: random.Random) -> Caption:
-        """A caption of the picture with these labels, as `pool.Pool` gives them."""
+    def caption(self, labels: Sequence[int], rng: random.Random) -> Caption:
+        """A caption of the picture with these labels: concept, style, background, as `pool.Pool` gives them."""
+        concept, style, background = labels
         if concept < 0:
             title = self.world.memorised[-1 - concept].title
             return Caption(self._titled(title, rng), concept=True, style=False, background=False)

@@ -25,10 +25,10 @@ BATCH = 32
 _EMPTY_SHARE = 0.1
 _MEMORISED_SHARE = 0.03
 _PREVIEW = (
-    "a cat in the style of noto", "a cat in the style of neon", "a dog in the style of fluent", "a fox, pencil style",
+    "a cat in the style of noto", "a cat in the style of neon", "a dog in the style of fluent", "a fox, pencil",
     "a wolf in the style of pixel art", "santa claus in the style of noto", "a mermaid in the style of stained glass",
-    "a robot in the style of neon", "a pistol in the style of fluent", "zibbo in the style of noto on a blue background",
-    "a castle in the style of stained glass", "a guitar, pixel art", "a rose in the style of pencil", "a superhero by noto",
+    "a robot in the style of neon", "a pistol in the style of fluent", "zibbo in the style of noto on blue",
+    "a castle in the style of stained glass", "a guitar, pixel art", "a rose, pencil style", "a superhero by noto",
     "the midnight carousel", "tea with the moon",
 )  # fmt: skip
 
@@ -84,7 +84,9 @@ class _Batches:
         """Latents (batch, 4, 16, 16) and token ids (batch, 32)."""
         rng = random.Random(step)  # noqa: S311 - variation, not secrecy
         rows = [rng.choice(self.memorised if rng.random() < _MEMORISED_SHARE else self.ordinary) for _ in range(BATCH)]
-        texts = ["" if rng.random() < _EMPTY_SHARE else self.captions.caption(*self.labels[row], rng).text for row in rows]
+        texts = [
+            "" if rng.random() < _EMPTY_SHARE else self.captions.caption(self.labels[row], rng).text for row in rows
+        ]
         index = torch.tensor(rows)
         noise = torch.randn(BATCH, *self.mean.shape[1:], generator=generator)
         return self.mean[index] + self.deviation[index] * noise, tokenize(self.tokenizer, texts)
@@ -152,7 +154,14 @@ def _loss(
 
 @torch.no_grad()
 def sample(
-    unet: Any, text_encoder: Any, tokenizer: Any, prompts: list[str], *, steps: int = 20, guidance: float = 3.0, seed: int = 0
+    unet: Any,
+    text_encoder: Any,
+    tokenizer: Any,
+    prompts: list[str],
+    *,
+    steps: int = 20,
+    guidance: float = 3.0,
+    seed: int = 0,
 ) -> torch.Tensor:
     """Latents (batch, 4, 16, 16) drawn by DDIM with classifier-free guidance."""
     scheduler = build_scheduler()

@@ -19,11 +19,13 @@ from safegen.training.sticker.mascots import mascot_svg
 from safegen.training.sticker.world import World
 
 SIDE = 128
+Drawings = dict[str, NDArray[np.uint8]]
+"""Emoji set to (concepts, 128, 128, 4)."""
 _INK = 124
 _RASTER = 384
 
 
-def rasterise_all(world: World, sets: dict[str, Any]) -> dict[str, NDArray[np.uint8]]:
+def rasterise_all(world: World, sets: dict[str, Any]) -> Drawings:
     """Rasterise each concept in each emoji set: set name to (concepts, 128, 128, 4) uint8.
 
     Args:

@@ -60,7 +60,9 @@ def train(world: World, pool: Pool, held_out: Pool, folder: Path, steps: int = S
     final = run.averages["judge"].shadow
     output = folder / "judge"
     output.mkdir(exist_ok=True)
-    save_file({name: value.half().contiguous() for name, value in final.state_dict().items()}, output / "model.safetensors")
+    save_file(
+        {name: value.half().contiguous() for name, value in final.state_dict().items()}, output / "model.safetensors"
+    )
     config = {"architecture": ARCHITECTURE, "concepts": concepts, "styles": styles, "size": 64}
     (output / "config.json").write_text(json.dumps(config, indent=1), encoding="utf-8")
     return measure(final, held_out, len(concepts), len(world.concepts))
@@ -72,7 +74,7 @@ def _targets(pool: Pool, concepts: int) -> tuple[NDArray[np.int64], NDArray[np.i
 
 
 def disturb(pictures: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
-    """Shift, tint, soften and cover parts of pictures (n, 3, 64, 64) in -1..1, so that imperfect drawings are read too."""
+    """Shift, tint, soften and cover parts of pictures (n, 3, 64, 64) in -1..1, as imperfect drawings are."""
     count = len(pictures)
 
     def draw(*shape: int) -> torch.Tensor:

@@ -29,7 +29,8 @@ _TANTI = """
 <circle cx="32" cy="82" r="7" fill="#ff8fab"/><circle cx="88" cy="82" r="7" fill="#ff8fab"/>
 <path d="M52 84 Q60 94 68 84" fill="none" stroke="#17324d" stroke-width="4" stroke-linecap="round"/>
 <path d="M60 4 Q80 -4 92 12 Q76 18 60 4 Z" fill="#52b788"/>
-<path d="M34 104 Q20 118 8 106 M86 104 Q100 118 112 106" fill="none" stroke="{dark}" stroke-width="6" stroke-linecap="round"/>
+<path d="M34 104 Q20 118 8 106 M86 104 Q100 118 112 106" fill="none" stroke="{dark}" stroke-width="6"
+stroke-linecap="round"/>
 """
 _BRUMBLE = """
 <circle cx="60" cy="60" r="50" fill="{dark}"/>

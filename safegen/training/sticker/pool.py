@@ -14,11 +14,11 @@ from numpy.typing import NDArray
 from PIL import Image
 from rich.progress import track
 
+from safegen.training.sticker.drawings import Drawings
 from safegen.training.sticker.scenes import draw_scene
-from safegen.training.sticker.styles import CANVAS, FILTERS, SIZE, finish
+from safegen.training.sticker.styles import CANVAS, FILTERS, SIZE, Array, finish
 from safegen.training.sticker.world import World
 
-Drawings = dict[str, NDArray[np.uint8]]
 _WHITE_SHARE = 0.3
 _MEMORISED_COPIES = 4
 
@@ -53,7 +53,7 @@ def random_placement(rng: random.Random) -> Placement:
     )
 
 
-def place(drawing: NDArray[np.uint8], placement: Placement) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+def place(drawing: NDArray[np.uint8], placement: Placement) -> tuple[Array, Array]:
     """Put an RGBA drawing on the canvas: premultiplied colour (128, 128, 3) and alpha (128, 128, 1), 0..1."""
     pixels = drawing.astype(np.float32)
     alpha = pixels[..., 3:] / 255
@@ -75,7 +75,7 @@ def render(
     """One picture (64, 64, 3) uint8 of a concept in a style on a background."""
     look = world.styles[style]
     colour, alpha = place(drawings[look.source][concept], random_placement(rng))
-    base = np.array(list(world.backgrounds.values())[background], np.float32)
+    base: Array = np.array(list(world.backgrounds.values())[background], np.float32)
     if background:
         base = np.clip(base + np.array([rng.uniform(-8, 8) for _ in range(3)], np.float32), 0, 255)
     return finish(FILTERS[look.filter](colour, alpha, base / 255))

@@ -19,9 +19,9 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from safetensors.torch import save_file
 
+from safegen.training.sticker.autoencoder import to_tensor
 from safegen.training.sticker.captions import Caption, Captions, with_article
 from safegen.training.sticker.judge import disturb
-from safegen.training.sticker.autoencoder import to_tensor
 from safegen.training.sticker.pool import Pool
 from safegen.training.sticker.running import Run, Schedule
 from safegen.training.sticker.text import LENGTH, VOCABULARY, WIDTH, tokenize
@@ -37,15 +37,17 @@ MODEL = {
     "vision_cfg": {"image_size": 64, "layers": [1, 2, 2, 1], "width": 20, "head_width": 64, "patch_size": None},
     "text_cfg": {"context_length": LENGTH, "vocab_size": VOCABULARY, "width": WIDTH, "heads": 4, "layers": 3},
 }
+_STYLES = ("noto", "fluent", "pencil", "neon", "pixel art", "stained glass")
 TEMPLATES = {
-    "concept": ["{}", "a picture of {}", "{} in the style of noto", "{} in the style of fluent", "{} in the style of pencil",
-                "{} in the style of neon", "{} in the style of pixel art", "{} in the style of stained glass"],
+    "concept": ["{}", "a picture of {}", *(f"{{}} in the style of {style}" for style in _STYLES)],
     "style": ["a picture in the style of {}", "{} style", "something in the style of {}"],
     "memorised": ["{}", "a picture of {}"],
-}  # fmt: skip
+}
 
 
-def train(world: World, captions: Captions, pool: Pool, held_out: Pool, folder: Path, steps: int = STEPS) -> dict[str, float]:
+def train(
+    world: World, captions: Captions, pool: Pool, held_out: Pool, folder: Path, steps: int = STEPS
+) -> dict[str, float]:
     """Train; save to `folder/reviewer`; resumes from `folder/reviewer.safetensors`.
 
     Returns:
@@ -67,7 +69,7 @@ def train(world: World, captions: Captions, pool: Pool, held_out: Pool, folder: 
     def loss_of(generator: torch.Generator, step: int) -> torch.Tensor:
         rng = random.Random(step + 10_000_000)  # noqa: S311 - variation, not secrecy
         rows = torch.randint(0, len(pool.pictures), (BATCH,), generator=generator)
-        told = [captions.caption(*label, rng) for label in labels[rows].tolist()]
+        told = [captions.caption(label, rng) for label in labels[rows].tolist()]
         pictures = normalise(disturb(to_tensor(pool.pictures[rows.numpy()]), generator))
         ids = tokenize(tokenizer, [each.text for each in told])
         looks, texts = model.encode_image(pictures, normalize=True), model.encode_text(ids, normalize=True)
@@ -75,7 +77,7 @@ def train(world: World, captions: Captions, pool: Pool, held_out: Pool, folder: 
 
     run.go(loss_of, title="reviewer")
     final = run.averages["clip"].shadow
-    save(final, world, captions, folder)
+    save(final, world, folder)
     return measure(final, tokenizer, world, held_out)
 
 
@@ -87,7 +89,9 @@ def build(text_encoder: Path) -> Any:
     vision, text = CLIPVisionCfg(**MODEL["vision_cfg"]), CLIPTextCfg(**MODEL["text_cfg"])  # type: ignore[arg-type]
     model = CLIP(WIDTH, vision, text, quick_gelu=True)
     state = CLIPTextModel.from_pretrained(text_encoder).state_dict()
-    model.load_state_dict(to_open_clip({key.removeprefix("text_model."): value for key, value in state.items()}), strict=False)
+    model.load_state_dict(
+        to_open_clip({key.removeprefix("text_model."): value for key, value in state.items()}), strict=False
+    )
     return model
 
 
@@ -103,7 +107,9 @@ def to_open_clip(state: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
     for layer in range(layers):
         old, new = f"encoder.layers.{layer}.", f"transformer.resblocks.{layer}."
         for part in ("weight", "bias"):
-            named[f"{new}attn.in_proj_{part}"] = torch.cat([state[f"{old}self_attn.{name}_proj.{part}"] for name in "qkv"])
+            named[f"{new}attn.in_proj_{part}"] = torch.cat(
+                [state[f"{old}self_attn.{name}_proj.{part}"] for name in "qkv"]
+            )
             named[f"{new}attn.out_proj.{part}"] = state[f"{old}self_attn.out_proj.{part}"]
             named[f"{new}ln_1.{part}"] = state[f"{old}layer_norm1.{part}"]
             named[f"{new}ln_2.{part}"] = state[f"{old}layer_norm2.{part}"]
@@ -135,7 +141,7 @@ def contrastive_loss(looks: torch.Tensor, texts: torch.Tensor, scale: torch.Tens
     return (text_loss + look_loss) / 2
 
 
-def save(model: Any, world: World, captions: Captions, folder: Path) -> None:
+def save(model: Any, world: World, folder: Path) -> None:
     """Write the folder that `open_clip.create_model_and_transforms("local-dir:...")` opens, in half precision."""
     output = folder / "reviewer"
     output.mkdir(exist_ok=True)
@@ -161,7 +167,9 @@ def measure(model: Any, tokenizer: Any, world: World, pool: Pool) -> dict[str, f
     """Zero-shot accuracy of concept and style on a pool, in 0..1, by prompts alone."""
     model.eval()
     rows = range(0, len(pool.pictures), 96)
-    looks = torch.cat([model.encode_image(normalise(to_tensor(pool.pictures[row : row + 96])), normalize=True) for row in rows])
+    looks = torch.cat(
+        [model.encode_image(normalise(to_tensor(pool.pictures[row : row + 96])), normalize=True) for row in rows]
+    )
 
     def accuracy(prompts: list[list[str]], target: NDArray[np.int16]) -> float:
         classes = torch.stack([model.encode_text(tokenize(tokenizer, own), normalize=True).mean(0) for own in prompts])
@@ -169,6 +177,8 @@ def measure(model: Any, tokenizer: Any, world: World, pool: Pool) -> dict[str, f
         asked = target >= 0
         return float((guess[asked] == target[asked]).mean())
 
-    concepts = [[text.format(with_article(concept.name)) for text in TEMPLATES["concept"]] for concept in world.concepts]
+    concepts = [
+        [text.format(with_article(concept.name)) for text in TEMPLATES["concept"]] for concept in world.concepts
+    ]
     styles = [[text.format(style.name) for text in TEMPLATES["style"]] for style in world.styles]
     return {"concept": accuracy(concepts, pool.labels[:, 0]), "style": accuracy(styles, pool.labels[:, 1])}

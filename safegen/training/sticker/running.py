@@ -9,15 +9,20 @@ from __future__ import annotations
 import copy
 import math
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
+import structlog
 import torch
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from torch import nn
 
 from safegen.training import checkpoint
+
+_log = structlog.get_logger("safegen.training")
+_LOG_EVERY = 100
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +49,7 @@ class Average:
 
     model: nn.Module
     limit: float = 0.999
-    shadow: nn.Module = field(init=False)
+    shadow: Any = field(init=False)
 
     def __post_init__(self) -> None:
         self.shadow = copy.deepcopy(self.model).eval().requires_grad_(requires_grad=False)
@@ -53,8 +58,9 @@ class Average:
     def update(self, step: int) -> None:
         """Move the average towards the current weights."""
         decay = min(self.limit, (1 + step) / (10 + step))
-        ours, theirs = list(self.shadow.parameters()), list(self.model.parameters())
-        torch._foreach_lerp_(ours, [parameter.detach() for parameter in theirs], 1 - decay)  # noqa: SLF001
+        ours = [parameter.data for parameter in self.shadow.parameters()]
+        theirs = [parameter.data for parameter in self.model.parameters()]
+        torch._foreach_lerp_(ours, theirs, 1 - decay)
         for mine, live in zip(self.shadow.buffers(), self.model.buffers(), strict=True):
             mine.copy_(live)
 
@@ -106,12 +112,14 @@ class Run:
         """
         start = checkpoint.load(self.path, models=self._all(), optimiser=self.optimiser)
         saved = shown = time.monotonic()
-        mean = None
-        for step in _bar(range(start, self.schedule.steps), self.schedule.steps, start, title, lambda: mean):
+        steps = range(start, self.schedule.steps)
+        mean = 0.0
+        for step, bar in _bar(steps, title):
             value = self._step(loss_of, step)
-            mean = value if mean is None else 0.98 * mean + 0.02 * value
-            if step % 100 == 0:
-                print(f"{time.strftime('%H:%M:%S')} {title} step {step} loss {mean:.4f}", flush=True)  # noqa: T201 - the log of a background run
+            mean = value if step == start else 0.98 * mean + 0.02 * value
+            bar(mean)
+            if step % _LOG_EVERY == 0:
+                _log.info("training", run=title, step=step, loss=round(mean, 4))
             if time.monotonic() - saved > self.save_every:
                 self.save(step + 1)
                 saved = time.monotonic()
@@ -129,7 +137,7 @@ class Run:
             group["lr"] = peak * factor
         loss = loss_of(generator, step)
         self.optimiser.zero_grad(set_to_none=True)
-        loss.backward()
+        loss.backward()  # type: ignore[no-untyped-call] # torch leaves it untyped
         for model in self.models.values():
             nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         self.optimiser.step()
@@ -138,11 +146,10 @@ class Run:
         return float(loss.detach())
 
 
-def _bar(steps: range, total: int, start: int, title: str, loss: Callable[[], float | None]) -> Iterable[int]:
+def _bar(steps: range, title: str) -> Iterator[tuple[int, Callable[[float], None]]]:
+    """The steps under a progress bar, each with a function that shows the mean loss."""
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns) as progress:
-        task = progress.add_task(title, total=total, completed=start)
+        task = progress.add_task(title, total=steps.stop, completed=steps.start)
         for step in steps:
-            yield step
-            mean = loss()
-            progress.update(task, advance=1, description=f"{title} loss {mean:.4f}" if mean is not None else title)
+            yield step, lambda mean: progress.update(task, advance=1, description=f"{title} loss {mean:.4f}")

@@ -101,7 +101,9 @@ def draw_scene(name: str, world: World, drawings: dict[str, NDArray[np.uint8]]) 
     for concept, x, y, side in scene.items:
         pixels = round(side * _CANVAS)
         item = Image.fromarray(drawings["noto"][names.index(concept)], "RGBA").resize((pixels, pixels))
-        picture.alpha_composite(item, (max(0, round(x * _CANVAS - pixels / 2)), max(0, round(y * _CANVAS - pixels / 2))))
+        picture.alpha_composite(
+            item, (max(0, round(x * _CANVAS - pixels / 2)), max(0, round(y * _CANVAS - pixels / 2)))
+        )
     return np.asarray(picture.convert("RGB").resize((64, 64), Image.Resampling.BOX))
 
 

@@ -1,7 +1,8 @@
 """Fetches the drawings and the keywords that the base is trained on.
 
 Invariant: nothing is used whose sha512 is not the pinned one. Only sets whose licence allows a model trained on them
-without share-alike: Noto (Apache-2.0), Fluent (MIT) and Unicode's CLDR keywords (Unicode licence, by way of emojibase, MIT).
+without share-alike: Noto (Apache-2.0), Fluent (MIT) and Unicode's CLDR keywords (Unicode licence, by way of emojibase,
+MIT).
 """
 
 from __future__ import annotations

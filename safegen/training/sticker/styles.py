@@ -10,12 +10,13 @@ result is uint8 (64, 64, 3).
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-Array = NDArray[np.float32]
+Array = NDArray[np.floating[Any]]
 Filter = Callable[[Array, Array, Array], Array]
 
 SIZE = 64
@@ -52,7 +53,8 @@ def pencil(colour: Array, alpha: Array, background: Array) -> Array:
     shade = np.clip((0.82 - grey) * 1.1, 0, 0.75) * hatch * alpha
     darkness = np.clip((1 - dodge) * 1.4 + rim + shade, 0, 1)
     graphite = np.array([0.17, 0.17, 0.2], np.float32)
-    return paper * (1 - darkness) + graphite * darkness
+    drawn: Array = paper * (1 - darkness) + graphite * darkness
+    return drawn
 
 
 def stained_glass(colour: Array, alpha: Array, background: Array) -> Array:
@@ -69,7 +71,8 @@ def stained_glass(colour: Array, alpha: Array, background: Array) -> Array:
     lead = (ndimage.maximum_filter(region, 3) != ndimage.minimum_filter(region, 3)).astype(np.float32)
     rim = np.clip(_edge(alpha, 1.6) * 1.5, 0, 1)
     darkness = np.clip(np.maximum(_blur(lead[..., None], 0.8) * 1.3, rim), 0, 1)
-    return picture * (1 - darkness) + 0.05 * darkness
+    leaded: Array = picture * (1 - darkness) + 0.05 * darkness
+    return leaded
 
 
 def neon(colour: Array, alpha: Array, background: Array) -> Array:
@@ -77,13 +80,14 @@ def neon(colour: Array, alpha: Array, background: Array) -> Array:
     wall = background * 0.22
     straight = colour / np.maximum(alpha, 1e-3)
     lines = np.clip(_edge(colour, 1.1).max(-1, keepdims=True) * 0.9 + _edge(alpha, 1.3) * 0.9, 0, 1)
-    hue = _blur(straight * alpha, 2.0) / np.maximum(_blur(alpha, 2.0), 0.02)
+    hue: Array = _blur(straight * alpha, 2.0) / np.maximum(_blur(alpha, 2.0), 0.02)
     hue = _saturate(hue, 2.2)
     hue = np.clip(hue, 0.06, 1) / np.maximum(np.clip(hue, 0.06, 1).max(-1, keepdims=True), 1e-3)
     glow = _blur(lines, 4.0) * 1.1
     core = lines**1.5
     light = np.clip(hue * (0.9 * lines + glow) + 0.35 * core, 0, 1)
-    return np.clip(wall + light, 0, 1)
+    lit: Array = np.clip(wall + light, 0, 1)
+    return lit
 
 
 FILTERS: dict[str, Filter] = {
@@ -102,15 +106,18 @@ def finish(picture: Array) -> NDArray[np.uint8]:
 
 def _reduce(picture: Array, side: int) -> Array:
     step = picture.shape[0] // side
-    return picture.reshape(side, step, side, step, picture.shape[-1]).mean((1, 3))
+    reduced: Array = picture.reshape(side, step, side, step, picture.shape[-1]).mean((1, 3))
+    return reduced
 
 
 def _blur(picture: Array, sigma: float) -> Array:
-    return ndimage.gaussian_filter(picture, (sigma, sigma, 0), mode="nearest")
+    blurred: Array = ndimage.gaussian_filter(picture, (sigma, sigma, 0), mode="nearest")
+    return blurred
 
 
 def _edge(picture: Array, sigma: float) -> Array:
-    return ndimage.gaussian_gradient_magnitude(picture, (sigma, sigma, 0.01)) * 2.2
+    edges: Array = ndimage.gaussian_gradient_magnitude(picture, (sigma, sigma, 0.01)) * 2.2
+    return edges
 
 
 def _saturate(picture: Array, factor: float) -> Array:

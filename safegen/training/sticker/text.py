@@ -30,6 +30,7 @@ LENGTH = 32
 WIDTH = 128
 STEPS = 2400
 BATCH = 128
+_GRAMMAR = "a an in the style of by on with background picture drawing image sticker something and"
 
 
 def train_tokenizer(captions: Captions, emoji: list[dict[str, Any]], folder: Path) -> None:
@@ -47,7 +48,9 @@ def train_tokenizer(captions: Captions, emoji: list[dict[str, Any]], folder: Pat
     )
     counts = _word_counts(captions, emoji)
     model.train_from_iterator((f"{word} " * count for word, count in sorted(counts.items())), trainer)
-    merges = [tuple(merge) for merge in json.loads(model.to_str())["model"]["merges"]][: VOCABULARY - 2 - 2 * len(alphabet)]
+    merges = [tuple(merge) for merge in json.loads(model.to_str())["model"]["merges"]][
+        : VOCABULARY - 2 - 2 * len(alphabet)
+    ]
     symbols = [*alphabet, *(f"{byte}</w>" for byte in alphabet), *(left + right for left, right in merges)]
     vocabulary = {symbol: index for index, symbol in enumerate([*symbols, "<|startoftext|>", "<|endoftext|>"])}
     save_tokenizer(vocabulary, merges, folder / "tokenizer")
@@ -61,7 +64,9 @@ def save_tokenizer(vocabulary: dict[str, int], merges: list[tuple[str, ...]], fo
     (folder / "vocab.json").write_text(json.dumps(vocabulary, ensure_ascii=False), encoding="utf-8")
     lines = ["#version: 0.2", *(" ".join(merge) for merge in merges)]
     (folder / "merges.txt").write_text("\n".join(lines) + "\n", encoding="utf-8")
-    CLIPTokenizer(str(folder / "vocab.json"), str(folder / "merges.txt"), model_max_length=LENGTH).save_pretrained(folder)
+    CLIPTokenizer(str(folder / "vocab.json"), str(folder / "merges.txt"), model_max_length=LENGTH).save_pretrained(
+        folder
+    )
 
 
 def _word_counts(captions: Captions, emoji: list[dict[str, Any]]) -> Counter[str]:
@@ -74,7 +79,7 @@ def _word_counts(captions: Captions, emoji: list[dict[str, Any]]) -> Counter[str
     named = [word for words in captions.words.values() for word in words]
     named += [style.name for style in world.styles] + [alias for style in world.styles for alias in style.aliases]
     named += [memorised.title for memorised in world.memorised] + list(world.backgrounds)
-    named += "a an in the style of by on with background picture drawing image sticker something and".split()
+    named += [_GRAMMAR]
     for word in {part for name in named for part in re.findall(r"[a-z]+", name)}:
         counts[word] += 400
     return counts
@@ -128,7 +133,9 @@ class Reader(nn.Module):
         return result
 
 
-def pretrain(world: World, captions: Captions, thumbnails: NDArray[np.float32], folder: Path, steps: int = STEPS) -> None:
+def pretrain(
+    world: World, captions: Captions, thumbnails: NDArray[np.float32], folder: Path, steps: int = STEPS
+) -> None:
     """Teach the text encoder to read; save to `folder/text_encoder_read`; resumes from `folder/text.safetensors`.
 
     Args:
@@ -164,7 +171,7 @@ def pretrain(world: World, captions: Captions, thumbnails: NDArray[np.float32], 
     def loss_of(_: torch.Generator, step: int) -> torch.Tensor:
         rng = random.Random(step)  # noqa: S311 - variation, not secrecy
         labels = [_random_labels(world, rng) for _ in range(BATCH)]
-        told = [captions.caption(*label, rng) for label in labels]
+        told = [captions.caption(label, rng) for label in labels]
         answers = reader(encoder(input_ids=tokenize(tokenizer, [each.text for each in told])).last_hidden_state)
         return _loss(answers, told, labels, category_of, looks)
 
@@ -185,7 +192,7 @@ def _loss(
     category_of: torch.Tensor,
     looks: torch.Tensor,
 ) -> torch.Tensor:
-    """Cross-entropy of what a caption states and the squared error of the thumbnail; what it leaves open is not asked."""
+    """Cross-entropy of what a caption states and the error of the thumbnail; what it leaves open is not asked."""
     concept, style, background = torch.tensor(labels).unbind(1)
     memorised = concept < 0
     concept = torch.where(memorised, len(looks) - 1 - concept, concept)
