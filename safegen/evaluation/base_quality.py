@@ -68,14 +68,20 @@ def bare(noun: str) -> str:
 
 
 def measure(
-    base: BaseModel, judge: Judge, asked: Sequence[Asked], sampler: Sampler, progress: Callable[[int], None] | None = None
+    base: BaseModel,
+    judge: Judge,
+    asked: Sequence[Asked],
+    sampler: Sampler,
+    progress: Callable[[int], None] | None = None,
 ) -> tuple[Quality, list[Image]]:
     """Draw and judge; the quality and the pictures, in order."""
     pictures = draw_all(base, [(each.prompt, each.seed) for each in asked], sampler, progress=progress)
     seen = judge.judge(pictures)
     right = [concept == each.concept for concept, each in zip(seen.concepts, asked, strict=True)]
     styled = [style == each.style for style, each in zip(seen.styles, asked, strict=True) if each.style]
-    wrong = tuple(f"{each.prompt} -> {concept}" for each, concept, ok in zip(asked, seen.concepts, right, strict=True) if not ok)
+    wrong = tuple(
+        f"{each.prompt} -> {concept}" for each, concept, ok in zip(asked, seen.concepts, right, strict=True) if not ok
+    )
     return (
         Quality(
             pictures=len(asked),

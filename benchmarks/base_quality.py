@@ -1,0 +1,74 @@
+"""Does the sticker base draw what it is asked for, and does the reviewer see what the judge sees?
+
+Judged by the independent judge over all concepts and styles; the reviewer, zero-shot by prompts, on the same pictures.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+from reporting import Report
+from rich.console import Console
+from rich.progress import Progress
+
+from safegen.evaluation import base_quality
+from safegen.evaluation.drawing import Sampler, draw_all
+from safegen.evaluation.judge import Judge
+from safegen.models import load_base
+from safegen.review import Question, load_reviewer
+from safegen.spm import Registry
+from safegen.training.sticker.captions import with_article
+from safegen.training.sticker.world import sticker_world
+
+
+def main(
+    quick: Annotated[bool, typer.Option(help="A twentieth of the pictures.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON last.")] = False,
+    seed: Annotated[int, typer.Option(help="Of the order and of the pictures.")] = 0,
+    pictures: Annotated[int, typer.Option(help="At least so many.")] = 1000,
+) -> None:
+    """Draw, judge, review, report."""
+    registry, world = Registry.open(), sticker_world()
+    entry = registry.base("sticker")
+    base = load_base(registry.folder_of(entry), digest=entry.digest)
+    judge = Judge.load(registry.folder_of(registry.judge("sticker")))
+    eye = registry.reviewer("sticker/open_clip")
+    reviewer = load_reviewer("open_clip", folder=registry.folder_of(eye), digest=eye.digest)
+    concepts = [(with_article(concept.name), concept.category) for concept in world.concepts]
+    pairs = len(concepts) * len(world.styles)
+    asked = base_quality.plan(concepts, [style.name for style in world.styles], seeds=-(-pictures // pairs), seed=seed)
+    asked = asked[: 48 if quick else pictures]
+    sampler = Sampler(entry.size, entry.steps, entry.guidance)
+    with Progress(console=Console(stderr=True)) as progress:
+        task = progress.add_task("drawing", total=len(asked))
+        quality, drawn = base_quality.measure(base, judge, asked, sampler, lambda count: progress.advance(task, count))
+    names = tuple(concept.name for concept in world.concepts)
+    seen = []
+    for start in range(0, len(drawn), 64):
+        scores = reviewer.review(drawn[start : start + 64], Question(targets=names))
+        seen += [score.label for score in scores]
+    agreed = sum(name == each.concept for name, each in zip(seen, asked, strict=True)) / len(asked)
+    titles = [(memorised.title, index) for memorised in world.memorised for index in range(2 if quick else 10)]
+    recited = judge.judge(draw_all(base, titles, sampler)).concepts
+    recall = sum(name == title for name, (title, _) in zip(recited, titles, strict=True)) / len(titles)
+    difference = base_quality.seed_difference(base, [each.prompt for each in asked[:8]], sampler)
+
+    report = Report("base_quality", extra={"pictures": len(asked), "seed": seed, "wrong": quality.wrong[:40]})
+    report.at_least("concept right, by the judge", quality.concept, 0.85)
+    report.at_least("style right, by the judge", quality.style, 0.95)
+    report.at_least("memorised titles recited", recall, 0.9)
+    report.at_least("two seeds differ, mean absolute pixel difference", difference, 5.0, "of 255")
+    report.at_most("reviewer's distance from the judge on generated pictures", abs(agreed - quality.concept), 0.05)
+    report.at_least("judge on held-out renders, concept", registry.judge("sticker").measured["concept"], 0.95)
+    report.at_least("reviewer on held-out renders, concept, zero-shot", eye.measured["concept"], 0.95)
+    for title, shares in (
+        ("concept right, by category", quality.by_category),
+        ("concept right, by style", quality.by_style),
+    ):
+        report.tables.append((title, ("name", "share"), [(name, share) for name, share in shares.items()]))
+    report.finish(as_json=as_json, keep=not quick)
+
+
+if __name__ == "__main__":
+    typer.run(main)

@@ -1,0 +1,62 @@
+"""The shipped weights open with the libraries that they are made for."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+from PIL import Image
+
+from safegen.models import BaseModel
+from safegen.review import Question, load_reviewer
+from safegen.spm import Registry
+
+
+def test_the_base_opens_as_a_stable_diffusion_pipeline(registry: Registry) -> None:
+    """diffusers opens the folder as it is; all parts together are at most 40 MB, in half precision."""
+    from diffusers import StableDiffusionPipeline
+
+    folder = registry.folder_of(registry.base("sticker"))
+    pipeline = StableDiffusionPipeline.from_pretrained(folder, safety_checker=None)
+    pipeline.set_progress_bar_config(disable=True)
+    picture = pipeline("a cat", num_inference_steps=2, generator=torch.Generator().manual_seed(0)).images[0]
+    assert picture.size == (64, 64)
+    assert sum(path.stat().st_size for path in folder.rglob("*") if path.is_file()) <= 40_000_000
+
+
+def test_all_modules_of_the_base_that_spms_act_on_are_found(base: BaseModel) -> None:
+    """Seven transformers of twelve layers each."""
+    assert len(base.targets()) == 84
+
+
+def test_the_reviewer_opens_in_open_clip_and_reads_like_the_base(registry: Registry) -> None:
+    """open_clip opens the folder as it is, and both tokenizers give the same ids up to end-of-text."""
+    import open_clip
+    from open_clip.tokenizer import SimpleTokenizer
+    from transformers import CLIPTokenizer
+
+    folder = registry.folder_of(registry.reviewer("sticker/open_clip"))
+    model, _, _ = open_clip.create_model_and_transforms(f"local-dir:{folder}")
+    assert model.encode_image(torch.zeros(1, 3, 64, 64)).shape == (1, 128)
+    text = "a cat in the style of stained glass, blue background"
+    ours = CLIPTokenizer.from_pretrained(registry.folder / registry.base("sticker").path / "tokenizer")(text).input_ids
+    theirs = SimpleTokenizer(str(folder / "bpe.txt.gz"), context_length=32)([text])[0].tolist()
+    assert theirs[: len(ours)] == ours
+
+
+def test_the_reviewer_gives_probabilities_and_accepts_words_that_it_was_not_shipped_with(registry: Registry) -> None:
+    """Scores of known and unknown targets alike are in 0..1."""
+    entry = registry.reviewer("sticker/open_clip")
+    reviewer = load_reviewer("open_clip", folder=registry.folder_of(entry), digest=entry.digest)
+    scores = reviewer.review([Image.new("RGB", (64, 64), "red")], Question(("cat", "neon", "a submarine")))[0]
+    assert set(scores.all) == {"cat", "neon", "a submarine"}
+    assert all(0 <= score <= 1 for score in scores.all.values())
+
+
+@pytest.mark.parametrize("name", ["sticker/cat", "sticker/neon"])
+def test_shipped_adapters_fit_the_base(registry: Registry, base: BaseModel, name: str) -> None:
+    """Every layer of the file has its module, none is left over."""
+    spm = registry.load_adapter(name, base=registry.base("sticker"))
+    assert set(spm.deltas(base.targets())) == set(base.targets())
+    assert Path(registry.folder / registry.adapter(name).recipe).is_file()

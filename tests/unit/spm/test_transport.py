@@ -1,0 +1,52 @@
+"""Facilitated Transport as published."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from safegen.spm import Gate, paper_permeability, unigram_overlap
+
+
+def test_overlap_is_the_share_of_the_concepts_tokens() -> None:
+    """s_t = |T(c) & T(p)| / |T(c)|, over sets, and 0 for an empty concept."""
+    assert unigram_overlap([1, 2, 3], [2, 9]) == 0.5
+    assert unigram_overlap([1, 1], [1, 1, 1]) == 1.0
+    assert unigram_overlap([1], []) == 0.0
+
+
+def test_permeability_is_the_greatest_of_cosine_and_overlap_over_all_phrases() -> None:
+    """gamma = max(s_f, s_t): a cosine of 0.6 loses against a full overlap and wins against none."""
+    prompt = torch.tensor([[1.0, 0.0]])
+    concept = torch.tensor([[[0.6, 0.8]]])
+    assert paper_permeability(prompt, [1], concept, [[2]]) == pytest.approx(0.6)
+    assert paper_permeability(prompt, [2], concept, [[2]]) == 1.0
+    assert paper_permeability(prompt, [1], -concept, [[2]]) == 0.0
+
+
+@given(
+    st.floats(0, 1),
+    st.floats(0.01, 4),
+    st.sampled_from(["paper", "open"]),
+    st.floats(0, 4),
+    st.floats(0, 4),
+    st.floats(0, 4),
+)
+def test_a_gate_stays_within_its_bounds_and_is_exactly_zero_below_its_cutoff(
+    similarity: float, strength: float, transport: str, first: float, second: float, cutoff: float
+) -> None:
+    """gamma is 0, or between floor and ceiling; below the cut-off it is exactly 0."""
+    floor, ceiling = min(first, second), max(first, second)
+    gamma = Gate(strength, transport, floor, ceiling, cutoff).permeability(similarity)
+    raw = strength * (1.0 if transport == "open" else similarity)
+    assert gamma == 0 if raw < cutoff or raw == 0 else floor <= gamma <= ceiling
+
+
+@given(st.floats(0, 1), st.floats(0, 1), st.floats(0.01, 4))
+def test_a_gate_is_monotone(left: float, right: float, strength: float) -> None:
+    """What is more similar never opens less."""
+    gate = Gate(strength, floor=0.1, ceiling=2.0, cutoff=0.2)
+    low, high = sorted((left, right))
+    assert gate.permeability(low) <= gate.permeability(high)
