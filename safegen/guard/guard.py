@@ -17,11 +17,11 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING
 
-from safegen.data import data_folder
-from safegen.errors import PolicyError, SafegenError
+from safegen.errors import SafegenError
 from safegen.guard import records
 from safegen.guard.assembly import Assembly
 from safegen.guard.attempts import Attempts
+from safegen.guard.defaults import default_ledger, find_policy
 from safegen.guard.request import GenerationRequest, check_request
 from safegen.guard.result import GeneratedImage, Generation, Membrane
 from safegen.ledger import Failure, Ledger
@@ -262,32 +262,3 @@ class Guard:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
-
-
-def find_policy(policy: str | Path) -> Path:
-    """The file of a policy: a path that exists, or the name of a shipped one.
-
-    Raises:
-        PolicyError: neither.
-    """
-    path = Path(policy)
-    if path.is_file():
-        return path
-    shipped = data_folder("policies")
-    named = shipped / f"{policy}.yaml"
-    if named.parent == shipped and named.is_file():
-        return named
-    names = sorted(file.stem for file in shipped.glob("*.yaml") if not file.stem.endswith("_test"))
-    raise PolicyError(
-        f"there is no policy file {str(policy)!r}", hint=f"give a path, or one of the shipped: {', '.join(names)}"
-    )
-
-
-def default_ledger() -> Path:
-    """The ledger that is used when none is named: in the user's state folder, or `SAFEGEN_LEDGER`."""
-    import os
-
-    from platformdirs import user_state_path
-
-    named = os.environ.get("SAFEGEN_LEDGER")
-    return Path(named) if named else user_state_path("safegen") / "ledger"

@@ -63,7 +63,7 @@ def attach(targets: Targets, spms: Sequence[Attached]) -> Iterator[int]:
         yield len(active)
     finally:
         for module, parameter in originals:
-            module.weight = parameter  # type: ignore[assignment] # the Parameter that it was
+            module.weight = parameter
         _release(targets, folded)
 
 
