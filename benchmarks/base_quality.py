@@ -8,7 +8,8 @@ from __future__ import annotations
 from typing import Annotated
 
 import typer
-from reporting import Report
+from PIL import Image
+from reporting import RESULTS, Report
 from rich.console import Console
 from rich.progress import Progress
 
@@ -67,7 +68,18 @@ def main(
         ("concept right, by style", quality.by_style),
     ):
         report.tables.append((title, ("name", "share"), [(name, share) for name, share in shares.items()]))
+    if not quick:
+        sheet(drawn[:96]).save(RESULTS / "base_quality.png")
     report.finish(as_json=as_json, keep=not quick)
+
+
+def sheet(pictures: list[Image.Image]) -> Image.Image:
+    """The first pictures of the run as they came, 16 in a row."""
+    columns, side = 16, pictures[0].width
+    made = Image.new("RGB", (columns * side, -(-len(pictures) // columns) * side), "white")
+    for index, picture in enumerate(pictures):
+        made.paste(picture, (index % columns * side, index // columns * side))
+    return made
 
 
 if __name__ == "__main__":
