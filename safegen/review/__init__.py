@@ -1,11 +1,13 @@
 """Reviewers look at finished images; the verdict walks the rules' ladders over what they saw.
 
-Invariant: fails closed; a reviewer that breaks, is late, or says nothing is a failure, and never a clean bill.
+Invariants: fails closed, so a reviewer that breaks, is late, or says nothing is a failure and never a clean bill;
+importing this package loads no classifier.
 """
 
-from safegen.review.plugins import load_reviewer, reviewer_names
-from safegen.review.reviewer import Question, Reviewer, ReviewFailure, Scores, run_review
-from safegen.review.verdict import Finding, LadderState, Verdict, judge_image
+from safegen.review.plugins import load_reviewer, reviewer_class, reviewer_names
+from safegen.review.reviewer import Question, Reviewer, ReviewFailure, Scores
+from safegen.review.run import run_review
+from safegen.review.verdict import Finding, LadderState, Step, Verdict, judge_image
 
 __all__ = [
     "Finding",
@@ -14,9 +16,11 @@ __all__ = [
     "ReviewFailure",
     "Reviewer",
     "Scores",
+    "Step",
     "Verdict",
     "judge_image",
     "load_reviewer",
+    "reviewer_class",
     "reviewer_names",
     "run_review",
 ]

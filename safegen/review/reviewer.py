@@ -1,15 +1,14 @@
-"""What a reviewer is, and how one is asked so that no answer is taken for granted.
+"""What a reviewer is: what it is asked, what it answers, and what stands in for an answer that did not come.
 
-Invariants: a score is a finite number in 0..1; `run_review` never raises for what a reviewer does, and gives exactly
-one answer an image: scores, or a failure.
+Invariants: thresholds are no business of a reviewer, it gives scores and says by which weights; `best` and `label`
+follow from `all`, so they cannot contradict it.
 """
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol, cast, runtime_checkable
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -21,11 +20,19 @@ class Question:
 
     Attributes:
         targets: words for what is looked for, for reviewers that read text.
-        labels: detector labels that count, for reviewers with labels of their own; empty for all of them.
+        labels: detector labels that count, for reviewers with labels of their own; empty leaves the choice to them.
+
+    Raises:
+        TypeError: a plain string, which would be taken for its letters.
     """
 
     targets: tuple[str, ...] = ()
     labels: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        for words in (self.targets, self.labels):
+            if isinstance(words, str):
+                raise TypeError(f"a question needs a tuple of words, not the text {words!r}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +54,7 @@ class Scores:
 
 @dataclass(frozen=True, slots=True)
 class ReviewFailure:
-    """A reviewer gave no usable answer for one image."""
+    """A reviewer gave no usable answer for one image; the message says why."""
 
     message: str
 
@@ -57,33 +64,15 @@ class Reviewer(Protocol):
     """Looks at images and scores what it was asked about."""
 
     @property
+    def name(self) -> str:
+        """What policies call it."""
+
+    @property
     def digest(self) -> str:
         """`sha256:<hex>` of the weights it sees with."""
 
     def review(self, images: Sequence[Image], question: Question) -> list[Scores]:
-        """One `Scores` for each image, in order."""
+        """One `Scores` for each image, in order; every target or every label of the question has its score.
 
-
-def run_review(reviewer: Reviewer, images: Sequence[Image], question: Question) -> list[Scores | ReviewFailure]:
-    """Ask a reviewer; whatever it does becomes one answer an image."""
-    try:
-        answers = cast("object", reviewer.review(images, question))
-    except Exception as error:  # noqa: BLE001 - a reviewer is foreign code; the rule's failure mode decides
-        return [ReviewFailure(f"{type(error).__name__}: {error}"[:500])] * len(images)
-    if not isinstance(answers, list) or len(answers) != len(images):
-        return [ReviewFailure(f"gave {_count(answers)} answers for {len(images)} images")] * len(images)
-    return [_checked(answer) for answer in answers]
-
-
-def _count(answers: object) -> str:
-    return str(len(answers)) if isinstance(answers, list) else "no list of"
-
-
-def _checked(answer: object) -> Scores | ReviewFailure:
-    if not isinstance(answer, Scores) or not answer.all:
-        return ReviewFailure("said nothing")
-    for name, value in answer.all.items():
-        score = cast("object", value)
-        if not isinstance(score, int | float) or not math.isfinite(score) or not 0 <= score <= 1:
-            return ReviewFailure(f"scored {name!r} as {score!r}, which is not in 0..1")
-    return answer
+        Whatever it raises becomes a failure of each image, see `run_review`.
+        """
