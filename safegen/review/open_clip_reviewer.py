@@ -144,7 +144,7 @@ class OpenClipReviewer:
                 self._model.encode_text(self._tokenizer(texts[start : start + _TEXT_BATCH]), normalize=True)
                 for start in range(0, len(texts), _TEXT_BATCH)
             ]
-        owned = torch.cat(parts).split([len(own) for own in prompts])
+        owned = torch.split(torch.cat(parts), [len(own) for own in prompts])
         return functional.normalize(torch.stack([own.mean(0) for own in owned]), dim=-1)
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Protocol, cast, runtime_checkable
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -30,7 +30,7 @@ class Question:
     labels: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        for words in (self.targets, self.labels):
+        for words in cast("tuple[object, object]", (self.targets, self.labels)):
             if isinstance(words, str):
                 raise TypeError(f"a question needs a tuple of words, not the text {words!r}")
 

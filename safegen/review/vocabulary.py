@@ -12,11 +12,13 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypeAlias
 
 from safegen.errors import ReviewError
 
 GroupName = Literal["concept", "style", "memorised"]
+Meaning: TypeAlias = tuple[GroupName, str]
+"""A group and the name of one of its classes."""
 GROUP_NAMES: tuple[GroupName, ...] = ("concept", "style", "memorised")
 _FIELDS: Mapping[GroupName, str] = {"concept": "concepts", "style": "styles", "memorised": "memorised"}
 _ARTICLES = ("a ", "an ", "the ")
@@ -47,10 +49,12 @@ class Vocabulary:
 
     Attributes:
         groups: concept, style and memorised.
+        index: what each word names, by the word as it is compared.
         temperature: what cosines are multiplied by before the softmax; None for the model's own scale.
     """
 
     groups: Mapping[GroupName, Group]
+    index: Mapping[str, tuple[Meaning, ...]]
     temperature: float | None
 
     @classmethod
@@ -64,9 +68,7 @@ class Vocabulary:
             data = json.loads(path.read_text(encoding="utf-8"))
             words = {name: _classes(data.get(field, {})) for name, field in _FIELDS.items()}
             templates = {name: _templates(data["templates"], name) for name in GROUP_NAMES}
-            temperature = data.get("temperature")
-            if temperature is not None and not (math.isfinite(temperature) and temperature > 0):
-                raise ValueError(f"the temperature is {temperature!r}; it must be above 0")
+            temperature = _temperature(data.get("temperature"))
         except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
             raise ReviewError(
                 f"the vocabulary cannot be read: {type(error).__name__}: {error}",
@@ -82,17 +84,21 @@ class Vocabulary:
             "memorised": words["concept"] | words["memorised"],
         }
         groups = {name: Group(rivals[name], templates[name], frozenset(words[name])) for name in GROUP_NAMES}
-        return cls(groups, temperature)
+        return cls(groups, _index(groups), temperature)
 
-    def meanings(self, target: str) -> list[tuple[GroupName, str]]:
+    def meanings(self, target: str) -> tuple[Meaning, ...]:
         """The group and class of everything that a word names here; empty if it names nothing."""
-        wanted = _key(target)
-        return [
-            (group_name, name)
-            for group_name, group in self.groups.items()
-            for name, phrases in group.classes.items()
-            if name in group.own and wanted in {_key(word) for word in (name, *phrases)}
-        ]
+        return self.index.get(_key(target), ())
+
+
+def _index(groups: Mapping[GroupName, Group]) -> dict[str, tuple[Meaning, ...]]:
+    """Everything that each word names."""
+    index: dict[str, tuple[Meaning, ...]] = {}
+    for group_name, group in groups.items():
+        for name in group.own:
+            for key in {_key(word) for word in (name, *group.classes[name])}:
+                index[key] = (*index.get(key, ()), (group_name, name))
+    return index
 
 
 def _key(word: str) -> str:
@@ -118,3 +124,11 @@ def _templates(data: Mapping[str, Any], name: GroupName) -> tuple[str, ...]:
     if not templates or not all("{}" in template for template in templates):
         raise ValueError(f"every template for {name} needs a {{}}, and there must be one")
     return templates
+
+
+def _temperature(value: Any) -> float | None:
+    if value is None:
+        return None
+    if isinstance(value, bool) or not math.isfinite(value) or value <= 0:
+        raise ValueError(f"the temperature is {value!r}; it must be a number above 0")
+    return float(value)

@@ -25,8 +25,8 @@ FINDINGS = st.builds(
 
 
 def finding(score: float | None, **changes: object) -> Finding:
-    made = Finding("a", "x", "cat", score, None, 0.5, ("escalate", "reseed", "withhold"), "withhold")
-    return replace(made, **changes)  # type: ignore[arg-type]
+    made = Finding("a", "x", "cat", 0.0, None, 0.5, ("escalate", "reseed", "withhold"), "withhold")
+    return replace(made, score=score, **changes)  # type: ignore[arg-type]
 
 
 def test_a_ladder_is_walked_find_by_find_and_stays_at_its_end() -> None:
