@@ -6,6 +6,7 @@ safetensors, at most 40 MB for the base.
 
 from __future__ import annotations
 
+import json
 import shutil
 from pathlib import Path
 
@@ -46,6 +47,7 @@ def export_base(folder: Path, registry: Registry) -> Registry:
         shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
     pipeline.to(dtype=torch.float16).to(memory_format=torch.contiguous_format)
     pipeline.save_pretrained(home)
+    _open_in_single_precision(home / "text_encoder" / "config.json")
     for name in ("vocab.json", "merges.txt"):  # what older releases of transformers read
         shutil.copyfile(folder / "tokenizer" / name, home / "tokenizer" / name)
     size = sum(path.stat().st_size for part in _PARTS for path in _files(home / part))
@@ -62,6 +64,12 @@ def export_base(folder: Path, registry: Registry) -> Registry:
         steps=20,
     )
     return registry.with_entry("bases", entry)
+
+
+def _open_in_single_precision(config: Path) -> None:
+    """State fp32 as the precision to open in: transformers obeys the file, diffusers opens the UNet in fp32 regardless."""
+    stated = json.loads(config.read_text(encoding="utf-8"))
+    config.write_text(json.dumps(stated | {"dtype": "float32"}, indent=2, sort_keys=True) + "\n", encoding="utf-8")
 
 
 def export_reviewer(folder: Path, registry: Registry, measured: dict[str, float]) -> Registry:
