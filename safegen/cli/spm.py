@@ -180,14 +180,16 @@ def verify(*, as_json: Json = False) -> None:
 
     registry = Registry.open()
     index = registry.index
-    problems = {entry.id: _problem(registry, entry) for entry in (*index.bases, *index.reviewers, *index.judges)}
-    problems |= {entry.id: _adapter_problem(registry, entry) for entry in index.adapters}
+    models = {"base": index.bases, "reviewer": index.reviewers, "judge": index.judges}
+    checked = [(kind, entry.id, _problem(registry, entry)) for kind, entries in models.items() for entry in entries]
+    checked += [("adapter", entry.id, _adapter_problem(registry, entry)) for entry in index.adapters]
     if as_json:
-        typer.echo(json.dumps([{"id": name, "problem": problem} for name, problem in problems.items()], indent=2))
+        keys = ("kind", "id", "problem")
+        typer.echo(json.dumps([dict(zip(keys, row, strict=True)) for row in checked], indent=2))
     else:
-        for name, problem in problems.items():
-            typer.echo(f"{'FAILED' if problem else 'ok':7}{name}  {problem}")
-    if any(problems.values()):
+        for kind, name, problem in checked:
+            typer.echo(f"{'FAILED' if problem else 'ok':7}{kind:9}{name}  {problem}")
+    if any(problem for _, _, problem in checked):
         raise typer.Exit(1)
 
 

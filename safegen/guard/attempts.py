@@ -1,11 +1,13 @@
 """The attempts of one request: draw, review, and again as the ladders say.
 
 Invariants: each attempt is recorded as drawn before it is reviewed, and each image's scores before the next attempt;
-an image once released is not drawn again; the number of attempts is bounded by the longest ladder.
+an image once released is not drawn again; an image takes at most as many attempts as its rules' ladders have steps
+together, and one.
 """
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING
@@ -26,6 +28,9 @@ if TYPE_CHECKING:
     from safegen.review import Reviewer, Verdict
 
 Timed = Callable[[str], AbstractContextManager[None]]
+_LONGEST_LABEL = 200
+_REVIEW_TIMEOUT_S = 120.0
+"""What is not answered by then is a failure; a picture takes milliseconds, a reviewer that hangs must not hang us."""
 _RESEED = 1_000_003
 """Step between the seeds of one image's attempts; a prime far above the number of images in a request."""
 
@@ -64,7 +69,7 @@ class Attempts:
             for index, verdict in verdicts.items():
                 if verdict.action in {"release", "withhold"}:
                     finished[index] = self._finish(index, pictures[index], seen[index], verdict)
-            self._prepare({verdict.action for verdict in verdicts.values()}, verdicts)
+            self._prepare(verdicts)
             self.count += 1
         return tuple(finished[index] for index in range(self.request.n))
 
@@ -101,7 +106,9 @@ class Attempts:
         seen: dict[int, list[Seen]] = {index: [] for index in pictures}
         for order in self.decision.reviews:
             question = Question(targets=order.targets, labels=order.labels)
-            answers = run_review(self._reviewers[order.reviewer], list(pictures.values()), question)
+            answers = run_review(
+                self._reviewers[order.reviewer], list(pictures.values()), question, timeout_s=_REVIEW_TIMEOUT_S
+            )
             for index, answer in zip(pictures, answers, strict=True):
                 seen[index].append(_seen(order, answer))
         return seen
@@ -127,12 +134,12 @@ class Attempts:
         self._states[index] = verdict.state
         return verdict
 
-    def _prepare(self, asked: set[str], verdicts: Mapping[int, Verdict]) -> None:
-        """Open the membranes further if any image asks for it, and change the seeds of those that ask for that."""
-        if "escalate" in asked:
-            rules = {rule for verdict in verdicts.values() if verdict.action == "escalate" for rule in verdict.because}
-            self.openings = [each.escalate() if each.item.rule in rules else each for each in self.openings]
-        for index, verdict in verdicts.items():
+    def _prepare(self, verdicts: Mapping[int, Verdict]) -> None:
+        """For the images to be drawn again, open the membranes of the rules that escalate, and change seeds."""
+        again = {index: each for index, each in verdicts.items() if each.action in {"escalate", "reseed"}}
+        escalating = {rule for each in again.values() for rule, step in each.steps.items() if step == "escalate"}
+        self.openings = [each.escalate() if each.item.rule in escalating else each for each in self.openings]
+        for index, verdict in again.items():
             if verdict.action == "reseed":
                 self._seeds[index] = (self._seeds[index] + _RESEED) % 2**32
 
@@ -153,8 +160,8 @@ class Attempts:
 
 def _seen(order: ReviewOrder, answer: Scores | ReviewFailure) -> Seen:
     if isinstance(answer, ReviewFailure):
-        label = ", ".join(order.targets or order.labels)
-        return Seen(order.rule, order.reviewer, label, None, order.threshold, answer.message)
+        asked = textwrap.shorten(", ".join(order.targets or order.labels), _LONGEST_LABEL, placeholder=" ...")
+        return Seen(order.rule, order.reviewer, asked, None, order.threshold, answer.message)
     return Seen(order.rule, order.reviewer, answer.label, answer.best, order.threshold, None)
 
 

@@ -57,8 +57,8 @@ def open_guard(tmp_path: Path, registry: Registry, base: BaseModel) -> Iterator[
     """Opens guards over the shared base model, each with a ledger of its own."""
     opened: list[Guard] = []
 
-    def make(scores: Sequence[float] = ()) -> Guard:
-        policy = load_policy(RULES, source="test.yaml")
+    def make(scores: Sequence[float] = (), rules: str = RULES) -> Guard:
+        policy = load_policy(rules, source="test.yaml")
         guard = Guard.open(policy, ledger=tmp_path / f"ledger{len(opened)}", reviewers={"told": Told(scores)})
         guard.assembly.__dict__["base"] = base
         opened.append(guard)
@@ -126,6 +126,19 @@ def test_a_find_that_escalation_heals_is_released(open_guard: Any) -> None:
     closed = list(reader.entries())[-1].record
     reader.close()
     assert [each.kind for each in closed.disagreements] == ["leak"]
+
+
+def test_one_rule_escalates_while_another_reseeds(open_guard: Any) -> None:
+    """Two rules find something at once: both get what they ask for, the wider membrane and the other seed."""
+    reseeding = """
+  - id: look
+    match: {concepts: [cat]}
+    action: review
+    reviews: [{reviewer: told, threshold: 0.3, ladder: [reseed, withhold]}]
+"""
+    result = open_guard([0.9, 0.9, 0.1, 0.1], RULES + reseeding).generate("a cat", seed=5, steps=STEPS)
+    assert (result.outcome, result.attempts, result.membranes[0].gamma) == ("released", 2, 2.0)
+    assert result.images[0].seed != 5
 
 
 @pytest.mark.parametrize("score", [float("nan"), 2.0])

@@ -67,7 +67,7 @@ def export_base(folder: Path, registry: Registry) -> Registry:
 
 
 def _open_in_single_precision(config: Path) -> None:
-    """State fp32 as the precision to open in: transformers obeys the file, diffusers opens the UNet in fp32 regardless."""
+    """State fp32 as the precision to open in: transformers obeys the file, diffusers opens the UNet in fp32 anyway."""
     stated = json.loads(config.read_text(encoding="utf-8"))
     config.write_text(json.dumps(stated | {"dtype": "float32"}, indent=2, sort_keys=True) + "\n", encoding="utf-8")
 
