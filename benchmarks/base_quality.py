@@ -14,6 +14,7 @@ from rich.console import Console
 from rich.progress import Progress
 
 from safegen.evaluation import base_quality
+from safegen.evaluation.distance import frechet_distance, kernel_distance
 from safegen.evaluation.drawing import Sampler, draw_all
 from safegen.evaluation.judge import Judge
 from safegen.models import load_base
@@ -55,6 +56,9 @@ def main(
     recall = sum(name == title for name, (title, _) in zip(recited, titles, strict=True)) / len(titles)
     difference = base_quality.seed_difference(base, [each.prompt for each in asked[:8]], sampler)
 
+    real, made = judge.held_out_features(), judge.features(drawn)
+    distance, spread = kernel_distance(real, made)
+
     report = Report("base_quality", extra={"pictures": len(asked), "seed": seed, "wrong": quality.wrong[:40]})
     report.at_least("concept right, by the judge", quality.concept, 0.85)
     report.at_least("style right, by the judge", quality.style, 0.95)
@@ -68,6 +72,17 @@ def main(
         ("concept right, by style", quality.by_style),
     ):
         report.tables.append((title, ("name", "share"), [(name, share) for name, share in shares.items()]))
+    floor = kernel_distance(real[::2], real[1::2])
+    report.tables.append(
+        (
+            "distance to held-out renders, in the judge's features",
+            ("set", "FID", "KID", "deviation of KID"),
+            [
+                (f"{len(made)} generated pictures", frechet_distance(real, made), distance, spread),
+                ("one half of the renders to the other", frechet_distance(real[::2], real[1::2]), *floor),
+            ],
+        )
+    )
     if not quick:
         sheet(drawn[:96]).save(RESULTS / "base_quality.png")
     report.finish(as_json=as_json, keep=not quick)

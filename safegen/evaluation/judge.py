@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load_file
 
 from safegen.errors import ModelError
@@ -39,8 +40,9 @@ class Judgement:
 class Judge:
     """A ConvNeXt over (n, 3, 64, 64) pictures in -1..1, with one output for each concept and style."""
 
-    def __init__(self, model: Any, concepts: Sequence[str], styles: Sequence[str], size: int) -> None:
+    def __init__(self, model: Any, concepts: Sequence[str], styles: Sequence[str], size: int, folder: Path) -> None:
         self._model, self.concepts, self.styles, self._size = model, tuple(concepts), tuple(styles), size
+        self.folder = folder
 
     @classmethod
     def load(cls, folder: Path) -> Judge:
@@ -58,19 +60,38 @@ class Judge:
             model.load_state_dict(
                 {key: value.float() for key, value in load_file(folder / "model.safetensors").items()}
             )
-        except (OSError, ValueError, KeyError, RuntimeError) as error:
+        except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
             raise ModelError(f"the judge cannot be loaded: {error}", where=str(folder)) from error
-        return cls(model.eval(), config["concepts"], config["styles"], config["size"])
+        return cls(model.eval(), config["concepts"], config["styles"], config["size"], folder)
 
     @torch.no_grad()
     def judge(self, pictures: Sequence[Image]) -> Judgement:
         """Name concept and style of each picture."""
-        pixels = np.stack([np.asarray(picture.convert("RGB").resize((self._size,) * 2)) for picture in pictures])
-        batch = torch.from_numpy(pixels).permute(0, 3, 1, 2).float() / 127.5 - 1
-        logits = torch.cat([self._model(batch[row : row + 128]) for row in range(0, len(batch), 128)])
+        logits = self._model.get_classifier()(self.features(pictures))
         concept, style = logits[:, : len(self.concepts)], logits[:, len(self.concepts) :]
         return Judgement(
             concepts=tuple(self.concepts[index] for index in concept.argmax(1)),
             styles=tuple(self.styles[index] for index in style.argmax(1)),
             probabilities=concept.softmax(1),
         )
+
+    @torch.no_grad()
+    def features(self, pictures: Sequence[Image]) -> torch.Tensor:
+        """What the last layer reads of each picture: (n, width)."""
+        pixels = np.stack([np.asarray(picture.convert("RGB").resize((self._size,) * 2)) for picture in pictures])
+        batch = torch.from_numpy(pixels).permute(0, 3, 1, 2).float() / 127.5 - 1
+        seen = [self._model.forward_features(batch[row : row + 128]) for row in range(0, len(batch), 128)]
+        read: torch.Tensor = self._model.forward_head(torch.cat(seen), pre_logits=True)
+        return read
+
+    def held_out_features(self) -> torch.Tensor:
+        """The features (n, width) of renders that neither base nor judge was trained on.
+
+        Raises:
+            ModelError: the judge's folder has none.
+        """
+        path = self.folder / "held_out.safetensors"
+        try:
+            return load_file(path)["features"].float()
+        except (OSError, KeyError, SafetensorError) as error:
+            raise ModelError(f"the judge has no held-out features: {error}", where=str(path)) from error

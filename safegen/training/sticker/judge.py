@@ -21,7 +21,7 @@ from safegen.training.sticker.pool import Pool
 from safegen.training.sticker.running import Run, Schedule
 from safegen.training.sticker.world import World
 
-STEPS = 2600
+STEPS = 3800
 BATCH = 64
 ARCHITECTURE: dict[str, Any] = {
     "dims": [32, 64, 128, 192],
@@ -34,6 +34,8 @@ ARCHITECTURE: dict[str, Any] = {
 
 def train(world: World, pool: Pool, held_out: Pool, folder: Path, steps: int = STEPS) -> dict[str, float]:
     """Train; save to `folder/judge` in half precision; resumes from `folder/judge.safetensors`.
+
+    Beside the weights go the features of the held-out renders, for distances to generated pictures.
 
     Returns:
         Accuracy on the held-out renders: `concept` and `style`, in 0..1.
@@ -54,15 +56,16 @@ def train(world: World, pool: Pool, held_out: Pool, folder: Path, steps: int = S
         concept = F.cross_entropy(logits[:, : len(concepts)], targets[0][rows], label_smoothing=0.05)
         styled = targets[1][rows] >= 0
         style = F.cross_entropy(logits[styled, len(concepts) :], targets[1][rows][styled], label_smoothing=0.05)
-        return concept + 0.5 * style
+        return concept + style
 
     run.go(loss_of, title="judge")
-    final = run.averages["judge"].shadow
+    final = run.averages["judge"].shadow.half()
     output = folder / "judge"
     output.mkdir(exist_ok=True)
-    save_file(
-        {name: value.half().contiguous() for name, value in final.state_dict().items()}, output / "model.safetensors"
-    )
+    save_file({name: value.contiguous() for name, value in final.state_dict().items()}, output / "model.safetensors")
+    final = final.float()
+    features = _features(final, held_out.pictures[held_out.labels[:, 0] >= 0])
+    save_file({"features": features.half().contiguous()}, output / "held_out.safetensors")
     config = {"architecture": ARCHITECTURE, "concepts": concepts, "styles": styles, "size": 64}
     (output / "config.json").write_text(json.dumps(config, indent=1), encoding="utf-8")
     return measure(final, held_out, len(concepts), len(world.concepts))
@@ -84,13 +87,21 @@ def disturb(pictures: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
     pictures = torch.roll(pictures, shift, (2, 3))
     pictures = pictures * (0.85 + 0.3 * draw(count, 1, 1, 1)) + 0.2 * (draw(count, 3, 1, 1) - 0.5)
     soft = F.avg_pool2d(F.pad(pictures, (1, 1, 1, 1), mode="replicate"), 3, 1)
-    amount = draw(count, 1, 1, 1) * 0.9
+    amount = draw(count, 1, 1, 1) * 0.6
     pictures = pictures * (1 - amount) + soft * amount
     pictures = pictures + 0.12 * draw(count, 1, 1, 1) * torch.randn(pictures.shape, generator=generator)
     side = int(torch.randint(4, 22, (1,), generator=generator))
     top, left = torch.randint(0, 64 - side, (2,), generator=generator).tolist()
     pictures[: count // 2, :, top : top + side, left : left + side] = 0
     return pictures.clamp(-1.2, 1.2)
+
+
+@torch.no_grad()
+def _features(model: Any, pictures: NDArray[np.uint8]) -> torch.Tensor:
+    """What the last layer reads of pictures (n, 64, 64, 3): (n, width)."""
+    seen = [model.forward_features(to_tensor(pictures[row : row + 128])) for row in range(0, len(pictures), 128)]
+    read: torch.Tensor = model.forward_head(torch.cat(seen), pre_logits=True)
+    return read
 
 
 @torch.no_grad()
