@@ -38,7 +38,7 @@ class Judgement:
 
 
 class Judge:
-    """A ConvNeXt over (n, 3, 64, 64) pictures in -1..1, with one output for each concept and style."""
+    """Opens the judge's network and asks it."""
 
     def __init__(self, model: Any, concepts: Sequence[str], styles: Sequence[str], size: int, folder: Path) -> None:
         self._model, self.concepts, self.styles, self._size = model, tuple(concepts), tuple(styles), size
@@ -51,12 +51,11 @@ class Judge:
         Raises:
             ModelError: a file is missing or does not fit.
         """
-        from timm.models.convnext import ConvNeXt
+        from safegen.evaluation.judge_network import JudgeNetwork
 
         try:
             config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
-            classes = len(config["concepts"]) + len(config["styles"])
-            model = ConvNeXt(num_classes=classes, **config["architecture"])
+            model = JudgeNetwork(len(config["concepts"]), len(config["styles"]), config["architecture"])
             model.load_state_dict(
                 {key: value.float() for key, value in load_file(folder / "model.safetensors").items()}
             )
@@ -67,22 +66,22 @@ class Judge:
     @torch.no_grad()
     def judge(self, pictures: Sequence[Image]) -> Judgement:
         """Name concept and style of each picture."""
-        logits = self._model.get_classifier()(self.features(pictures))
-        concept, style = logits[:, : len(self.concepts)], logits[:, len(self.concepts) :]
+        answers = [self._model(batch) for batch in self._batches(pictures)]
+        concept, style = (torch.cat(part) for part in zip(*answers, strict=True))
         return Judgement(
             concepts=tuple(self.concepts[index] for index in concept.argmax(1)),
             styles=tuple(self.styles[index] for index in style.argmax(1)),
-            probabilities=concept.softmax(1),
+            probabilities=concept.exp(),
         )
 
     @torch.no_grad()
     def features(self, pictures: Sequence[Image]) -> torch.Tensor:
         """What the last layer reads of each picture: (n, width)."""
+        return torch.cat([self._model.features(batch) for batch in self._batches(pictures)])
+
+    def _batches(self, pictures: Sequence[Image]) -> tuple[torch.Tensor, ...]:
         pixels = np.stack([np.asarray(picture.convert("RGB").resize((self._size,) * 2)) for picture in pictures])
-        batch = torch.from_numpy(pixels).permute(0, 3, 1, 2).float() / 127.5 - 1
-        seen = [self._model.forward_features(batch[row : row + 128]) for row in range(0, len(batch), 128)]
-        read: torch.Tensor = self._model.forward_head(torch.cat(seen), pre_logits=True)
-        return read
+        return torch.split(torch.from_numpy(pixels).permute(0, 3, 1, 2).float() / 127.5 - 1, 128)
 
     def held_out_features(self) -> torch.Tensor:
         """The features (n, width) of renders that neither base nor judge was trained on.

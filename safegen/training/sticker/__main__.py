@@ -88,6 +88,7 @@ class Recipe:
             text.train_tokenizer(self.captions, self.emoji, self.folder)
         if not (self.folder / "text_encoder_read").is_dir():
             text.pretrain(self.world, self.captions, self.thumbnails(), self.folder)
+        autoencoder.train_decoder(pool.pictures, self.latents(pool), self.folder)
         denoiser.train(self.latents(pool), pool.labels, self.captions, self.folder, steps)
         judged = self._once("judge", lambda: judge.train(self.world, self._judge_pool(), held_out, self.folder))
         reviewed = self._once(

@@ -20,6 +20,9 @@ from safegen.training.sticker.running import Run, Schedule
 _log = structlog.get_logger("safegen.training")
 STEPS = 4000
 BATCH = 8
+DECODER_STEPS = 5000
+_LATENT_ERROR = 0.1
+"""Standard deviation, at most, of what the decoder learns to overlook: drawn latents are never quite right."""
 
 
 def build() -> Any:
@@ -65,15 +68,52 @@ def train(pictures: NDArray[np.uint8], folder: Path, steps: int = STEPS) -> None
     average.save_pretrained(folder / "vae")
 
 
-def _loss(vae: Any, pictures: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
-    """L1 + MSE + half the L1 of the gradients (for sharp lines) + a faint KL."""
-    posterior = vae.encode(pictures).latent_dist
-    rebuilt = vae.decode(posterior.sample(generator)).sample
+def train_decoder(
+    pictures: NDArray[np.uint8], latents: tuple[torch.Tensor, torch.Tensor], folder: Path, steps: int = DECODER_STEPS
+) -> None:
+    """Train the decoder of `folder/vae` further and save it there; the encoder, and so every latent, stays as it is.
+
+    Args:
+        pictures: the pool, (n, 64, 64, 3).
+        latents: mean and standard deviation of each picture's posterior, (n, 4, 16, 16) each.
+        folder: the recipe's working folder; resumes from `decoder.safetensors` in it.
+        steps: updates to make.
+    """
+    from diffusers import AutoencoderKL
+
+    torch.manual_seed(0)
+    vae = AutoencoderKL.from_pretrained(folder / "vae")
+    decoder = torch.nn.ModuleDict({"post_quant_conv": vae.post_quant_conv, "decoder": vae.decoder})
+    optimiser = torch.optim.AdamW(decoder.parameters(), 1e-3, betas=(0.9, 0.99), weight_decay=1e-4, fused=True)
+    run = Run(folder / "decoder.safetensors", {"decoder": decoder}, optimiser, Schedule(1e-3, steps, flat=0.2), seed=4)
+    mean, deviation = latents
+
+    def loss_of(generator: torch.Generator, _: int) -> torch.Tensor:
+        rows = torch.randint(0, len(pictures), (BATCH,), generator=generator)
+        error = _LATENT_ERROR * torch.rand(BATCH, 1, 1, 1, generator=generator)
+        noise, wrong = torch.randn(2, BATCH, *mean.shape[1:], generator=generator)
+        given = mean[rows] + deviation[rows] * noise + error * wrong
+        return _picture_loss(vae.decode(given).sample, to_tensor(pictures[rows.numpy()]))
+
+    run.go(loss_of, title="decoder")
+    decoder.load_state_dict(run.averages["decoder"].shadow.state_dict())
+    _preview(vae, pictures, folder, steps)
+    vae.save_pretrained(folder / "vae")
+
+
+def _picture_loss(rebuilt: torch.Tensor, pictures: torch.Tensor) -> torch.Tensor:
+    """L1 + MSE + half the L1 of the gradients (for sharp lines)."""
     error = rebuilt - pictures
     slopes = error.diff(dim=-1).abs().mean() + error.diff(dim=-2).abs().mean()
-    kl = 0.5 * (posterior.mean**2 + posterior.var - 1 - posterior.logvar).mean()
-    loss: torch.Tensor = error.abs().mean() + error.pow(2).mean() + 0.5 * slopes + 2e-4 * kl
-    return loss
+    return error.abs().mean() + error.pow(2).mean() + 0.5 * slopes
+
+
+def _loss(vae: Any, pictures: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
+    """Error of the picture, and a faint KL."""
+    posterior = vae.encode(pictures).latent_dist
+    rebuilt = vae.decode(posterior.sample(generator)).sample
+    kl: torch.Tensor = 0.5 * (posterior.mean**2 + posterior.var - 1 - posterior.logvar).mean()
+    return _picture_loss(rebuilt, pictures) + 2e-4 * kl
 
 
 @torch.no_grad()

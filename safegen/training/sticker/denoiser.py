@@ -20,7 +20,7 @@ from safegen.training.sticker.captions import Captions
 from safegen.training.sticker.running import Run, Schedule
 from safegen.training.sticker.text import WIDTH, tokenize
 
-STEPS = 14000
+STEPS = 12500
 BATCH = 32
 _EMPTY_SHARE = 0.1
 _MEMORISED_SHARE = 0.03
