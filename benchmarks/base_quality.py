@@ -5,6 +5,8 @@ Judged by the independent judge over all concepts and styles; the reviewer, zero
 
 from __future__ import annotations
 
+import random
+from dataclasses import replace
 from typing import Annotated
 
 import typer
@@ -21,7 +23,7 @@ from safegen.models import load_base
 from safegen.review import Question, load_reviewer
 from safegen.spm import Registry
 from safegen.training.sticker.captions import with_article
-from safegen.training.sticker.world import sticker_world
+from safegen.training.sticker.world import World, sticker_world
 
 
 def main(
@@ -56,12 +58,30 @@ def main(
     recall = sum(name == title for name, (title, _) in zip(recited, titles, strict=True)) / len(titles)
     difference = base_quality.seed_difference(base, [each.prompt for each in asked[:8]], sampler)
 
+    paraphrased = paraphrases(world, 24 if quick else 240, seed)
+    understood, _ = base_quality.measure(base, judge, paraphrased, sampler)
+    plain = [(with_article(concept.name), index) for index, concept in enumerate(world.concepts[:: 8 if quick else 2])]
+    shares = [
+        (
+            style.name,
+            base_quality.style_share(base, judge, plain, sampler, style.name),
+            base_quality.style_share(base, judge, plain, without(sampler, style.name), style.name),
+        )
+        for style in world.styles
+    ]
     real, made = judge.held_out_features(), judge.features(drawn)
     distance, spread = kernel_distance(real, made)
 
     report = Report("base_quality", extra={"pictures": len(asked), "seed": seed, "wrong": quality.wrong[:40]})
     report.at_least("concept right, by the judge", quality.concept, 0.85)
     report.at_least("style right, by the judge", quality.style, 0.95)
+    report.at_least("concept right in paraphrases", understood.concept, 0.85)
+    report.at_most(
+        "style named in the negative prompt, drawn all the same, against without",
+        sum(after for _, _, after in shares) / max(sum(before for _, before, _ in shares), 1e-9),
+        0.25,
+        "ratio",
+    )
     report.at_least("memorised titles recited", recall, 0.9)
     report.at_least("two seeds differ, mean absolute pixel difference", difference, 5.0, "of 255")
     report.at_most("reviewer's distance from the judge on generated pictures", abs(agreed - quality.concept), 0.05)
@@ -72,6 +92,9 @@ def main(
         ("concept right, by style", quality.by_style),
     ):
         report.tables.append((title, ("name", "share"), [(name, share) for name, share in shares.items()]))
+    report.tables.append(
+        ("style of prompts that name none: without and with the negative prompt", ("style", "share", "share"), shares)
+    )
     floor = kernel_distance(real[::2], real[1::2])
     report.tables.append(
         (
@@ -86,6 +109,24 @@ def main(
     if not quick:
         sheet(drawn[:96]).save(RESULTS / "base_quality.png")
     report.finish(as_json=as_json, keep=not quick)
+
+
+def paraphrases(world: World, count: int, seed: int) -> list[base_quality.Asked]:
+    """Concepts by their other names, in wordings that the main run does not use."""
+    rng = random.Random(seed)  # noqa: S311 - variation, not secrecy
+    others = [(concept, alias) for concept in world.concepts for alias in concept.aliases]
+    templates = ("a {style} picture of {noun}", "{noun}, {style} style", "{noun} by {style}", "{noun} in {style} style")
+    asked = []
+    for concept, alias in rng.choices(others, k=count):
+        style = rng.choice(world.styles).name
+        prompt = rng.choice(templates).format(style=style, noun=with_article(alias))
+        asked.append(base_quality.Asked(prompt, rng.randrange(2**31), concept.name, concept.category, style))
+    return asked
+
+
+def without(sampler: Sampler, style: str) -> Sampler:
+    """The same sampler, steering away from a style."""
+    return replace(sampler, negative_prompt=f"a picture in the style of {style}")
 
 
 def sheet(pictures: list[Image.Image]) -> Image.Image:

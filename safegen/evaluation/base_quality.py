@@ -107,3 +107,10 @@ def seed_difference(base: BaseModel, prompts: Sequence[str], sampler: Sampler) -
     pairs = [(prompt, seed) for prompt in prompts for seed in (1, 2)]
     pixels = [np.asarray(picture, dtype=np.float32) for picture in draw_all(base, pairs, sampler)]
     return float(np.mean([np.abs(pixels[i] - pixels[i + 1]).mean() for i in range(0, len(pixels), 2)]))
+
+
+def style_share(
+    base: BaseModel, judge: Judge, prompts: Sequence[tuple[str, int]], sampler: Sampler, style: str
+) -> float:
+    """How many pictures of (prompt, seed) pairs the judge sees in `style`, 0..1."""
+    return float(np.mean([seen == style for seen in judge.judge(draw_all(base, prompts, sampler)).styles]))

@@ -23,11 +23,12 @@ BATCH = 16
 
 @dataclass(frozen=True, slots=True)
 class Sampler:
-    """How pictures are drawn: side in pixels, denoising steps, guidance scale."""
+    """How pictures are drawn: side in pixels, denoising steps, guidance scale, what to steer away from."""
 
     size: int = 64
     steps: int = 20
     guidance: float = 3.0
+    negative_prompt: str = ""
 
 
 def draw_all(
@@ -44,7 +45,9 @@ def draw_all(
         for start in range(0, len(prompts), BATCH):
             batch = prompts[start : start + BATCH]
             texts, seeds = zip(*batch, strict=True)
-            request = DrawRequest(texts, seeds, "", sampler.size, sampler.size, sampler.steps, sampler.guidance)
+            request = DrawRequest(
+                texts, seeds, sampler.negative_prompt, sampler.size, sampler.size, sampler.steps, sampler.guidance
+            )
             pictures += base.draw(request).images
             if progress:
                 progress(len(batch))

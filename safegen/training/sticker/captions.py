@@ -49,7 +49,7 @@ potassium sour eat happy easy class driving school fly european settle country g
 astronomy medium ramadan celebrate family break major good bad mean angry evil mad men blood body death lmao
 excited entertainment emotion idea private closed dangerous formal fancy holiday father baby citation arrest play
 criminal ear growl colada pina launch steam ranch resort improvement repairs cut hours hrs boo horror water fight
-walking wings fix build knowledge
+walking wings fix build knowledge glbtq lesbian lgbt lgbtq spy order under simple sound yolo silly late time
 """
 _NOT_NAMES = frozenset(_UNFIT.split())
 
