@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from rich.table import Table
 
     from safegen.guard import Generation
+    from safegen.guard.result import Seen
 
 REFUSED = 3
 
@@ -94,16 +95,21 @@ def _image_table(result: Generation) -> Table:
     from rich.table import Table
 
     table = Table()
-    for column in ("image", "seed", "attempts", "reviewer", "looked for", "score", "threshold", "outcome"):
+    for column in ("image", "seed", "attempts", "reviewer", "looked for", "score", "outcome"):
         table.add_column(column)
     for image in result.images:
         head = (str(image.index), str(image.seed), str(image.attempt + 1))
         if not image.seen:
-            table.add_row(*head, "none ordered", "", "", "", image.outcome)
+            table.add_row(*head, "none ordered", "", "", image.outcome)
         for seen in image.seen:
-            score = f"{seen.score:.3f}" if seen.score is not None else f"failed: {seen.failure}"
-            table.add_row(*head, seen.reviewer, seen.label, score, f"{seen.threshold:.2f}", image.outcome)
+            table.add_row(*head, seen.reviewer, seen.label, _against_threshold(seen), image.outcome)
     return table
+
+
+def _against_threshold(seen: Seen) -> str:
+    if seen.score is None:
+        return f"failed: {seen.failure}"
+    return f"{seen.score:.2f} {'>=' if seen.found else '<'} {seen.threshold:.2f}"
 
 
 def _print_end(console: Console, result: Generation, out: Path, ledger: Path) -> None:

@@ -38,12 +38,19 @@ class StableDiffusion:
             ModelError: a part is missing or damaged.
         """
         from diffusers import StableDiffusionPipeline
-        from diffusers.utils import logging
+        from diffusers.utils import logging as diffusers_logging
+        from transformers.utils import logging as transformers_logging
 
-        logging.disable_progress_bar()
+        diffusers_logging.disable_progress_bar()
+        transformers_logging.disable_progress_bar()
         try:
             pipeline = StableDiffusionPipeline.from_pretrained(
-                folder, dtype=torch.float32, local_files_only=True, use_safetensors=True, safety_checker=None
+                folder,
+                dtype=torch.float32,
+                local_files_only=True,
+                use_safetensors=True,
+                safety_checker=None,
+                low_cpu_mem_usage=False,
             )
         except Exception as error:
             raise ModelError(f"the base model cannot be loaded: {error}", where=str(folder)) from error
