@@ -20,6 +20,7 @@ _TARGETS = 6
 _NEAREST = 3
 _SPREAD = 4
 _SIDE = 128
+"""Largest side of a tile, in pixels."""
 _GAP = 4
 _SEED = 1
 _CANDIDATES = 200
@@ -55,15 +56,16 @@ def preview_prompts(recipe: Recipe, base: TrainableModel) -> tuple[list[str], li
 def draw_preview(base: TrainableModel, path: Path, prompts: list[str], *, steps: int, guidance: float) -> Image.Image:
     """A grid of two rows, one column a prompt: bare above, with the SPM at permeability 1 below."""
     spm = read_spm(path)
-    sheet = Image.new("RGB", (len(prompts) * (_SIDE + _GAP) + _GAP, 2 * (_SIDE + _GAP) + _GAP), "white")
-    seeds, side = (_SEED,) * len(prompts), base.size
-    request = DrawRequest(tuple(prompts), seeds, width=side, height=side, steps=steps, guidance=guidance)
+    side = min(base.size, _SIDE)
+    sheet = Image.new("RGB", (len(prompts) * (side + _GAP) + _GAP, 2 * (side + _GAP) + _GAP), "white")
+    seeds = (_SEED,) * len(prompts)
+    request = DrawRequest(tuple(prompts), seeds, width=base.size, height=base.size, steps=steps, guidance=guidance)
     for row, gamma in enumerate((0.0, 1.0)):
         with attach(base.targets(), [Attached(spm, gamma, path.stem)]):
             images = base.draw(request).images
         for column, image in enumerate(images):
-            tile = image.resize((_SIDE, _SIDE), Image.Resampling.LANCZOS)
-            sheet.paste(tile, (_GAP + column * (_SIDE + _GAP), _GAP + row * (_SIDE + _GAP)))
+            tile = image.resize((side, side), Image.Resampling.LANCZOS)
+            sheet.paste(tile, (_GAP + column * (side + _GAP), _GAP + row * (side + _GAP)))
     return sheet
 
 

@@ -8,6 +8,8 @@ import pytest
 import torch
 from PIL import Image
 
+from safegen.evaluation.drawing import Sampler, draw_all
+from safegen.evaluation.judge import Judge
 from safegen.models import BaseModel
 from safegen.review import Question, load_reviewer
 from safegen.spm import Registry
@@ -60,3 +62,20 @@ def test_shipped_adapters_fit_the_base(registry: Registry, base: BaseModel, name
     spm = registry.load_adapter(name, base=registry.base("sticker"))
     assert set(spm.deltas(base.targets())) == set(base.targets())
     assert Path(registry.folder / registry.adapter(name).recipe).is_file()
+
+
+def test_the_judge_names_what_the_base_draws(registry: Registry, base: BaseModel) -> None:
+    """Six prompts, each with another concept and style: at most one is misread in either."""
+    asked = [("fox", "noto"), ("robot", "fluent"), ("castle", "pixel art"), ("guitar", "pencil"),
+             ("mermaid", "stained glass"), ("rocket", "neon")]  # fmt: skip
+    prompts = [(f"a {concept} in the style of {style}", 3) for concept, style in asked]
+    judge = Judge.load(registry.folder_of(registry.judge("sticker")))
+    seen = judge.judge(draw_all(base, prompts, Sampler()))
+    assert sum(got == concept for got, (concept, _) in zip(seen.concepts, asked, strict=True)) >= 5
+    assert sum(got == style for got, (_, style) in zip(seen.styles, asked, strict=True)) >= 5
+
+
+def test_the_judge_ships_features_of_held_out_renders(registry: Registry) -> None:
+    """Two renders of every pair of concept and style, as its last layer reads them."""
+    judge = Judge.load(registry.folder_of(registry.judge("sticker")))
+    assert judge.held_out_features().shape == (2 * (len(judge.concepts) - 4) * len(judge.styles), 192)
