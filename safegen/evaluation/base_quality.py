@@ -109,8 +109,9 @@ def seed_difference(base: BaseModel, prompts: Sequence[str], sampler: Sampler) -
     return float(np.mean([np.abs(pixels[i] - pixels[i + 1]).mean() for i in range(0, len(pixels), 2)]))
 
 
-def style_share(
-    base: BaseModel, judge: Judge, prompts: Sequence[tuple[str, int]], sampler: Sampler, style: str
-) -> float:
-    """How many pictures of (prompt, seed) pairs the judge sees in `style`, 0..1."""
-    return float(np.mean([seen == style for seen in judge.judge(draw_all(base, prompts, sampler)).styles]))
+def style_shares(
+    base: BaseModel, judge: Judge, prompts: Sequence[tuple[str, int]], sampler: Sampler
+) -> dict[str, float]:
+    """The share of the pictures of (prompt, seed) pairs that the judge sees in each of its styles, 0..1."""
+    seen = judge.judge(draw_all(base, prompts, sampler)).styles
+    return {style: seen.count(style) / len(seen) for style in judge.styles}
