@@ -19,6 +19,8 @@ from safegen.policy.lookups import Path, Problem
 MOST_NODES = 1_000_000
 MOST_EXPANDED = 50_000
 """Nodes in all when aliases are used; without aliases nothing expands."""
+MOST_NOTED = 1000
+"""Oddities of one file that are listed; who has more has made the same mistake a thousand times."""
 LONGEST_NUMBER = 40
 """In characters; what is longer is left as text, which no number field accepts."""
 
@@ -244,6 +246,8 @@ class Builder:
 
     def _note(self, place: Place, path: Path, message: str, hint: str = "") -> None:
         """Note a problem at a place that has no path of its own, e.g. a second key of the same name."""
+        if len(self.problems) >= MOST_NOTED:
+            return
         marker = (*path, f"\0{len(self.problems)}")
         self.values[marker] = place
         self.problems.append(Problem(marker, message, hint, semantic=False))

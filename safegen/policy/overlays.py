@@ -11,11 +11,15 @@ import posixpath
 from collections.abc import Callable, Mapping
 from typing import Any, TypeAlias
 
+from pydantic import TypeAdapter, ValidationError
+
 from safegen.policy.diagnostics import DiagnosedSyntaxError, Diagnostic
 from safegen.policy.document import Document
 from safegen.policy.lookups import Path, Problem
+from safegen.policy.parts import PolicyPath
 
 MOST_FILES = 32
+_PATH = TypeAdapter[str](PolicyPath)
 Reader: TypeAlias = Callable[[str], "str | bytes"]
 _LISTS = ("concepts", "rules", "exceptions")
 
@@ -48,9 +52,8 @@ class Layers:
             return
         self.documents.append(document)
         extends = document.data.get("extends") if isinstance(document.data, Mapping) else None
-        named = [
-            (name, at) for at, name in enumerate(extends if isinstance(extends, list) else ()) if isinstance(name, str)
-        ]
+        entries = enumerate(extends if isinstance(extends, list) else ())
+        named = [(name, at) for at, name in entries if isinstance(name, str) and _is_path(name)]
         for name, at in sorted(named):
             self._follow(document, ("extends", at), name, (*above, posixpath.normpath(source)))
         self._from_the_ground.append(document)
@@ -120,6 +123,15 @@ class Layers:
         document, at = origin
         moved = Problem((path[0], at, *path[2:]), problem.message, problem.hint, problem.on_key, problem.semantic)
         return document.diagnose(moved)
+
+
+def _is_path(name: str) -> bool:
+    """Whether the format lets a policy name this file; no other is ever opened."""
+    try:
+        _PATH.validate_python(name)
+    except ValidationError:
+        return False
+    return True
 
 
 def _add_words(concepts: list[Any], overlay: Any) -> bool:
