@@ -7,16 +7,17 @@ empty bundle and no reviews. The order of rules in a file does not matter.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import date
 
 from safegen.policy.conditions import concerns, reached
 from safegen.policy.decision import Decision, PromptRequest, RuleMatch, Status, TraceEntry
-from safegen.policy.effects import Effects
+from safegen.policy.effects import Effects, untouched
 from safegen.policy.model import Policy, Trigger
-from safegen.policy.normalise import Word, join, normalise
+from safegen.policy.normalise import Word
 from safegen.policy.parts import Action, RuleException
+from safegen.policy.phrases import Reading
 from safegen.policy.rules import BaseRule
 
 _FREED_BY_ALLOW = frozenset({"erase", "redact", "review"})
@@ -57,8 +58,10 @@ def decide(policy: Policy, request: PromptRequest, *, now: date | None = None) -
         request: the prompt, and whom it is for.
         now: today in UTC; without it no exception holds.
     """
-    words = normalise(request.prompt)
-    trace = tuple(_trace(policy, request, words, now))
+    reading = policy.triggers.read(request.prompt)
+    if not reading.found and not policy.rules_of_every_prompt:
+        return untouched(policy, request.prompt, reading.normalised)
+    trace = tuple(_trace(policy, request, reading, now))
     effects = Effects(policy, tuple(entry.match for entry in trace if entry.status == "applied"))
     prompt = effects.redacted(request.prompt)
     for _ in range(_MOST_REDACTIONS):
@@ -72,24 +75,24 @@ def decide(policy: Policy, request: PromptRequest, *, now: date | None = None) -
             break
     else:
         effects = effects.refusing_the_rest()
-    return effects.decision(normalised=join(words), prompt=prompt, trace=trace)
+    return effects.decision(normalised=reading.normalised, prompt=prompt, trace=trace)
 
 
 def _applied(policy: Policy, request: PromptRequest, now: date | None) -> Iterator[RuleMatch]:
-    for entry in _trace(policy, request, normalise(request.prompt), now):
+    for entry in _trace(policy, request, policy.triggers.read(request.prompt), now):
         if entry.status == "applied":
             yield entry.match
 
 
-def _trace(policy: Policy, request: PromptRequest, words: tuple[Word, ...], now: date | None) -> Iterator[TraceEntry]:
+def _trace(policy: Policy, request: PromptRequest, reading: Reading[Trigger], now: date | None) -> Iterator[TraceEntry]:
     """Every match with what becomes of it: those of words in the order of the words, then those of every prompt."""
-    found = _longest(_Found(*place) for place in policy.triggers.find(words))
+    found = _longest(_Found(*place) for place in reading.found)
     standing = {rule.id: _standing(policy, rule, request) for rule in _rules_of(policy, found)}
     freedoms = [*_allowed(found, standing), *_excepted(policy, request, found, now)]
     for one in found:
         if one.trigger.action is None:
             continue
-        match = _match(one, one.trigger.action, words, request.prompt)
+        match = _match(one, one.trigger.action, reading.words, request.prompt)
         yield _entry(match, frozenset(one.positions), standing[match.rule], freedoms)
     for rule in policy.rules_of_every_prompt:
         match = RuleMatch(rule=rule.id, action=rule.action)
@@ -163,7 +166,7 @@ def _longest(found: Iterable[_Found]) -> list[_Found]:
     return kept
 
 
-def _match(found: _Found, action: Action, words: tuple[Word, ...], prompt: str) -> RuleMatch:
+def _match(found: _Found, action: Action, words: Sequence[Word], prompt: str) -> RuleMatch:
     start, end = words[found.first].start, words[found.last].end
     trigger = found.trigger
     return RuleMatch(

@@ -7,6 +7,7 @@ time and are only worked out when there is something to report.
 
 from __future__ import annotations
 
+import gc
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -55,18 +56,21 @@ class Document:
         Raises:
             DiagnosedSyntaxError: the text cannot be made into a policy.
         """
-        self._root = self._compose()
+        with self._parser_faults(), _no_collection():
+            plain = plain_data(self._events())
+        if plain is not None:
+            self.data = plain[0]
+            return
+        builder = self._places()
         if self._root is None:
             self.reject(Place(0, 0), "the file is empty", "start from `policies/default.yaml`")
-        self.data, odd = plain_data(self._root)
-        if odd:
-            self.problems = self._places().problems
+        self.data, self.problems = builder.data, builder.problems
 
     def _places(self) -> Builder:
         if self._builder is None:
-            self._builder = Builder()
-            if self._root is not None:
-                self._builder.build(self._root, ())
+            with self._parser_faults(), _no_collection():
+                self._root = tree(self._events())
+                self._builder = Builder(self._root)
         return self._builder
 
     def diagnose(self, problem: Problem) -> Diagnostic:
@@ -91,14 +95,10 @@ class Document:
         """
         raise DiagnosedSyntaxError([self.diagnostic(place, message, hint)]) from cause
 
-    def _compose(self) -> Node | None:
-        with self._parser_faults():
-            return tree(self._checked(yaml.parse(self._text, _LOADER)))
-
-    def _checked(self, events: Iterator[Event]) -> Iterator[Event]:
-        """The events, stopped at the first that must not be built from."""
+    def _events(self) -> Iterator[Event]:
+        """The events of the text, stopped at the first that must not be built from."""
         seen = Structure()
-        for event in events:
+        for event in yaml.parse(self._text, _LOADER):
             message = seen.problem(event)
             if message:
                 self.reject(Place.of(event), message)
@@ -127,6 +127,18 @@ class Document:
         line = self.lines[place.line] if place.line < len(self.lines) else ""
         hint = "indent with spaces, not with tabs" if "\t" in line else ""
         self.reject(place, f"not YAML: {problem}", hint, error)
+
+
+@contextmanager
+def _no_collection() -> Iterator[None]:
+    """Spare the garbage collector from looking again and again through a tree that grows and has no garbage."""
+    was_on = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_on:
+            gc.enable()
 
 
 def read_document(text: str | bytes, source: str) -> Document:

@@ -92,7 +92,7 @@ class Effects:
             reviews=reviews,
             refusal=refusal,
             trace=trace,
-            policy=PolicyRef(id=policy.id, version=policy.version, digest=policy.digest),
+            policy=_reference(policy),
         )
 
     def _action(self, bundle: tuple[BundleItem, ...], reviews: tuple[ReviewOrder, ...]) -> Outcome:
@@ -132,6 +132,15 @@ class Effects:
         for rule in self._in_force():
             if isinstance(rule, EraseRule | ReviewRule):
                 yield from (_order(self._policy, rule, review) for review in rule.reviews)
+
+
+def untouched(policy: Policy, prompt: str, normalised: str) -> Decision:
+    """The decision for a prompt that no rule touches."""
+    return Decision(action="allow", normalised=normalised, prompt=prompt, policy=_reference(policy))
+
+
+def _reference(policy: Policy) -> PolicyRef:
+    return PolicyRef(id=policy.id, version=policy.version, digest=policy.digest)
 
 
 def _refusal(applying: dict[str, BaseRule], matches: tuple[RuleMatch, ...]) -> Refusal | None:

@@ -13,7 +13,7 @@ from ruamel.yaml import YAML
 from safegen.errors import PolicyError, PolicySemanticError, PolicySyntaxError
 from safegen.policy import DiagnosedSyntaxError, load_policy, load_policy_file
 from safegen.policy.document import LARGEST_FILE, read_document
-from safegen.policy.nodes import Builder, tree
+from safegen.policy.nodes import Builder, plain_data, tree
 from tests.unit.policy.conftest import erase, policy_of
 
 ROOT = Path(__file__).parents[3]
@@ -97,13 +97,25 @@ def test_a_changed_copy_is_checked_and_has_its_own_digest() -> None:
         policy.model_copy(update={"concepts": ()})
 
 
-def test_places_do_not_change_the_data() -> None:
-    """Reading with places gives the data that reading without them gives, aliases and all numbers included."""
-    text = DEFAULT + "extra: [&a {b: [1, 010, 0x1f, 1e3, -.5, .inf, no, true, ~, '2026-02-01', 'x']}, *a, *a]\n"
-    document = read_document(text, "x")
-    root = tree(yaml.parse(text, yaml.SafeLoader))
-    assert root is not None
-    assert Builder().build(root, ()) == document.data == YAML(typ="safe", pure=True).load(text)
+TRICKY = """
+extra: [{b: [1, 010, 0x1f, 0o17, 1_000, 1e3, -.5, .inf, no, true, ~, 2026-02-01, 'x', '1', "\\t"], c: }, {}, []]
+"""
+
+
+def test_all_ways_of_reading_agree() -> None:
+    """The quick pass, the one with places and an independent YAML 1.2 parser give the same data."""
+    text = DEFAULT + TRICKY
+    quick = plain_data(yaml.parse(text, yaml.SafeLoader))
+    assert quick is not None
+    by_other = YAML(typ="safe", pure=True).load(text.replace("2026-02-01", "'2026-02-01'"))
+    assert Builder(tree(yaml.parse(text, yaml.SafeLoader))).data == quick[0] == by_other
+
+
+def test_aliases_are_read_with_care() -> None:
+    """Text with aliases is not for the quick pass, and reads like the text written out."""
+    document = read_document("a: &a [1, {b: c}]\nd: [*a, *a]\n", "x")
+    assert plain_data(yaml.parse("a: &a [1]", yaml.SafeLoader)) is None
+    assert document.data == {"a": [1, {"b": "c"}], "d": [[1, {"b": "c"}]] * 2}
 
 
 def test_a_large_broken_file_is_reported_in_time() -> None:
