@@ -110,7 +110,7 @@ def main(
 
 def paraphrases(world: World, count: int, seed: int) -> list[base_quality.Asked]:
     """Concepts by their other names, in wordings that the main run does not use."""
-    rng = random.Random(seed)  # noqa: S311 - variation, not secrecy
+    rng = random.Random(seed)
     others = [(concept, alias) for concept in world.concepts for alias in concept.aliases]
     templates = ("a {style} picture of {noun}", "{noun}, {style} style", "{noun} by {style}", "{noun} in {style} style")
     asked = []

@@ -78,7 +78,7 @@ class Attempts:
 
         request = self.request
         wanted = DrawRequest(
-            prompts=(request.prompt,) * len(pending),
+            prompts=(self.decision.prompt,) * len(pending),
             negative_prompt=request.negative_prompt,
             seeds=tuple(self._seeds[index] for index in pending),
             width=request.width,

@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from datetime import date
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING
@@ -162,9 +163,8 @@ class Guard:
     def _follow(self, course: _Course, progress: Progress | None) -> Generation:
         request, clock = course.request, self._ledger.now
         with course.timed("decide"):
-            decision = decide(
-                self.policy, PromptRequest(prompt=request.prompt, negative_prompt=request.negative_prompt)
-            )
+            asked = PromptRequest(prompt=request.prompt, negative_prompt=request.negative_prompt)
+            decision = decide(self.policy, asked, now=date.fromisoformat(clock()[:10]))
             bundle = self.assembly.bundle(decision.bundle)
         self._ledger.append(
             records.decided(time=clock(), request_id=course.request_id, decision=decision, bundle=bundle)

@@ -15,21 +15,14 @@ from safegen.policy.decision import (
     Refusal,
     ReviewOrder,
     RuleMatch,
+    TraceEntry,
 )
 from safegen.policy.diagnostics import DiagnosedSemanticError, DiagnosedSyntaxError, Diagnostic
 from safegen.policy.load import load_policy, load_policy_file
-from safegen.policy.model import (
-    AllowRule,
-    Concept,
-    EraseReview,
-    EraseRule,
-    Policy,
-    RefuseRule,
-    Review,
-    ReviewRule,
-    Words,
-)
+from safegen.policy.model import Policy
 from safegen.policy.normalise import Word, normalise
+from safegen.policy.parts import Concept, Rollout, RuleException, When, Words
+from safegen.policy.rules import AllowRule, EraseReview, EraseRule, RedactRule, RefuseRule, Review, ReviewRule
 from safegen.policy.schema import policy_schema_text
 
 __all__ = [
@@ -45,12 +38,17 @@ __all__ = [
     "Policy",
     "PolicyRef",
     "PromptRequest",
+    "RedactRule",
     "Refusal",
     "RefuseRule",
     "Review",
     "ReviewOrder",
     "ReviewRule",
+    "Rollout",
+    "RuleException",
     "RuleMatch",
+    "TraceEntry",
+    "When",
     "Word",
     "Words",
     "decide",

@@ -7,14 +7,20 @@ shape and all problems reach the author at once; never raises.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from difflib import get_close_matches
-from typing import Any, TypeAlias
 
-from safegen.policy.normalise import normalise
+from safegen.policy.lookups import (
+    Concepts,
+    Fields,
+    Path,
+    Problem,
+    did_you_mean,
+    members,
+    names_nothing,
+    strings,
+    wordless,
+)
 
-Path: TypeAlias = tuple[str | int, ...]
-Fields: TypeAlias = Mapping[str, Any]
 NUDENET_LABELS = (
     "ANUS_COVERED",
     "ANUS_EXPOSED",
@@ -36,72 +42,42 @@ NUDENET_LABELS = (
     "MALE_GENITALIA_EXPOSED",
 )
 _LAST_STEPS = ("withhold", "release")
-_WORD_KINDS = ("concepts", "categories", "phrases")
-
-
-@dataclass(frozen=True, slots=True)
-class Problem:
-    """Something wrong at a path inside the policy; `on_key` points at the field's name instead of its value."""
-
-    path: Path
-    message: str
-    hint: str = ""
-    on_key: bool = False
-    semantic: bool = True
-
-
-def did_you_mean(word: str, known: Iterator[str] | tuple[str, ...] | list[str]) -> str:
-    """A hint that names the closest known word, or lists the known ones if none is close."""
-    words = list(dict.fromkeys(known))
-    close = get_close_matches(word.casefold(), words, n=1)
-    if close:
-        return f"did you mean `{close[0]}`?"
-    return f"known: {', '.join(words)}" if words else ""
 
 
 def semantic_problems(data: object) -> Iterator[Problem]:
     """All problems of meaning in a policy."""
     if not isinstance(data, Mapping):
         return
-    concepts = [one for _, one in _members(data, "concepts", ())]
+    concepts = Concepts(data)
     yield from _duplicates(data, "concepts", "name")
     yield from _duplicates(data, "rules", "id")
-    for path, concept in _members(data, "concepts", ()):
-        yield from _wordless(concept, path)
-    for path, rule in _members(data, "rules", ()):
+    yield from _duplicates(data, "exceptions", "id")
+    for path, concept in members(data, "concepts", ()):
+        yield from wordless(concept, path)
+        aliases = concept.get("aliases")
+        if isinstance(aliases, Mapping):
+            for language in aliases:
+                yield from wordless(aliases, (*path, "aliases"), language)
+    for path, rule in members(data, "rules", ()):
         yield from _match_problems(rule, path, concepts)
-        if rule.get("action") == "erase":
-            yield from _erase_problems(rule, path, concepts)
-        for review_path, review in _members(rule, "reviews", path):
-            if rule.get("action") in {"allow", "refuse"}:
-                continue
-            yield from _ladder_problems(review, review_path, rule)
-            yield from _reviewer_problems(review, review_path, rule, concepts)
+        yield from _action_problems(rule, path, concepts)
+    yield from _exception_problems(data, concepts)
 
 
-def _members(data: Fields, key: str, path: Path) -> list[tuple[Path, Fields]]:
-    """The entries of a list of mappings, with their paths."""
-    values = data.get(key)
-    if not isinstance(values, list | tuple):
-        return []
-    return [((*path, key, at), value) for at, value in enumerate(values) if isinstance(value, Mapping)]
-
-
-def _strings(data: Fields, key: str, path: Path = ()) -> list[tuple[Path, str]]:
-    """The entries of a list of strings, with their paths."""
-    values = data.get(key)
-    if not isinstance(values, list | tuple):
-        return []
-    return [((*path, key, at), value) for at, value in enumerate(values) if isinstance(value, str)]
-
-
-def _names(concepts: list[Fields], key: str) -> list[str]:
-    return [one[key] for one in concepts if isinstance(one.get(key), str)]
+def _action_problems(rule: Fields, path: Path, concepts: Concepts) -> Iterator[Problem]:
+    action = rule.get("action")
+    if action == "erase":
+        yield from _erase_problems(rule, path, concepts)
+    if action in {"allow", "refuse", "redact"}:
+        return
+    for review_path, review in members(rule, "reviews", path):
+        yield from _ladder_problems(review, review_path, rule)
+        yield from _reviewer_problems(review, review_path, rule, concepts)
 
 
 def _duplicates(data: Fields, key: str, field: str) -> Iterator[Problem]:
     seen: set[str] = set()
-    for path, member in _members(data, key, ()):
+    for path, member in members(data, key, ()):
         name = member.get(field)
         if not isinstance(name, str):
             continue
@@ -110,42 +86,56 @@ def _duplicates(data: Fields, key: str, field: str) -> Iterator[Problem]:
         seen.add(name)
 
 
-def _wordless(holder: Fields, path: Path) -> Iterator[Problem]:
-    for place, phrase in _strings(holder, "phrases", path):
-        if not normalise(phrase):
-            yield Problem(place, "an empty phrase matches nothing", "write a word, or remove the entry")
-
-
-def _match_problems(rule: Fields, path: Path, concepts: list[Fields]) -> Iterator[Problem]:
+def _match_problems(rule: Fields, path: Path, concepts: Concepts) -> Iterator[Problem]:
     match, where = rule.get("match"), (*path, "match")
-    if match == "any" and rule.get("action") == "allow":
-        yield Problem(where, "an allow rule needs words to allow", "name concepts, categories or phrases")
+    action = rule.get("action")
+    if match == "any" and action in {"allow", "redact"}:
+        article = "an" if action == "allow" else "a"
+        hint = "name concepts, categories or phrases"
+        yield Problem(where, f"{article} {action} rule needs words to {action}", hint)
     if not isinstance(match, Mapping):
         return
-    if all(kind not in match or match[kind] in ([], ()) for kind in _WORD_KINDS):
+    if names_nothing(match):
         yield Problem(where, "the rule matches nothing", "name concepts, categories or phrases, or write `match: any`")
-    yield from _wordless(match, where)
-    yield from _unknown(match, "concepts", where, _names(concepts, "name"), "concept")
-    yield from _unknown(match, "categories", where, _names(concepts, "category"), "category")
+    yield from _words_problems(match, where, concepts)
 
 
-def _unknown(holder: Fields, key: str, path: Path, known: list[str], kind: str) -> Iterator[Problem]:
-    for place, name in _strings(holder, key, path):
+def _words_problems(match: Fields, where: Path, concepts: Concepts) -> Iterator[Problem]:
+    yield from wordless(match, where)
+    yield from _unknown(match, "concepts", where, concepts.names, "concept")
+    yield from _unknown(match, "categories", where, concepts.categories, "category")
+
+
+def _unknown(holder: Fields, key: str, path: Path, known: Mapping[str, object], kind: str) -> Iterator[Problem]:
+    for place, name in strings(holder, key, path):
         if name not in known:
-            hint = did_you_mean(name, known) or "list it under `concepts`"
+            hint = did_you_mean(name, list(known)) or "list it under `concepts`"
             yield Problem(place, f"no {kind} of this policy is called `{name}`", hint)
 
 
-def _named_concepts(rule: Fields, concepts: list[Fields]) -> list[Fields]:
-    match = rule.get("match")
-    if not isinstance(match, Mapping):
-        return []
-    names = [name for _, name in _strings(match, "concepts")]
-    categories = [name for _, name in _strings(match, "categories")]
-    return [one for one in concepts if one.get("name") in names or one.get("category") in categories]
+def _exception_problems(data: Fields, concepts: Concepts) -> Iterator[Problem]:
+    rules = {rule["id"]: rule for _, rule in members(data, "rules", ()) if isinstance(rule.get("id"), str)}
+    for path, exception in members(data, "exceptions", ()):
+        own = exception.get("id")
+        if isinstance(own, str) and own in rules:
+            yield Problem((*path, "id"), f"`{own}` is already the id of a rule", "rename one")
+        for place, name in strings(exception, "rules", path):
+            if name not in rules:
+                yield Problem(place, f"no rule of this policy is called `{name}`", did_you_mean(name, list(rules)))
+            elif rules[name].get("absolute") is True:
+                hint = "remove it; an absolute rule takes none"
+                yield Problem(place, f"rule `{name}` is absolute and takes no exceptions", hint)
+        match, where = exception.get("match", "any"), (*path, "match")
+        if isinstance(match, Mapping):
+            yield from _words_problems(match, where, concepts)
+        when = exception.get("when")
+        narrow = isinstance(when, Mapping) and any(when.values())
+        if not narrow and (match == "any" or (isinstance(match, Mapping) and names_nothing(match))):
+            hint = "name words under `match`, or requests under `when`"
+            yield Problem(path, "the exception would lift its rules for everything", hint)
 
 
-def _erase_problems(rule: Fields, path: Path, concepts: list[Fields]) -> Iterator[Problem]:
+def _erase_problems(rule: Fields, path: Path, concepts: Concepts) -> Iterator[Problem]:
     where = (*path, "match")
     match = rule.get("match")
     if match == "any":
@@ -154,7 +144,7 @@ def _erase_problems(rule: Fields, path: Path, concepts: list[Fields]) -> Iterato
     elif isinstance(match, Mapping) and not match.get("concepts") and not match.get("categories"):
         hint = "name concepts or categories beside the phrases"
         yield Problem(where, "an erase rule must say which concepts to erase", hint)
-    for concept in _named_concepts(rule, concepts):
+    for concept in concepts.named_by(rule):
         if concept.get("adapter") is None:
             hint = f"give `{concept.get('name')}` an `adapter`, or make the rule refuse or review"
             yield Problem(where, f"concept `{concept.get('name')}` has no adapter to erase it with", hint)
@@ -178,7 +168,7 @@ def _gate_problems(rule: Fields, path: Path) -> Iterator[Problem]:
 
 
 def _ladder_problems(review: Fields, path: Path, rule: Fields) -> Iterator[Problem]:
-    steps = _strings(review, "ladder", path)
+    steps = strings(review, "ladder", path)
     for at, (place, step) in enumerate(steps):
         if step == "escalate" and rule.get("action") == "review":
             yield Problem(place, "a review rule has no membranes to escalate", "use reseed, withhold or release")
@@ -189,20 +179,20 @@ def _ladder_problems(review: Fields, path: Path, rule: Fields) -> Iterator[Probl
         yield Problem(steps[-1][0], "a ladder must end with `withhold` or `release`", "add `withhold`")
 
 
-def _reviewer_problems(review: Fields, path: Path, rule: Fields, concepts: list[Fields]) -> Iterator[Problem]:
-    yield from _unknown(review, "concepts", path, _names(concepts, "name"), "concept")
+def _reviewer_problems(review: Fields, path: Path, rule: Fields, concepts: Concepts) -> Iterator[Problem]:
+    yield from _unknown(review, "concepts", path, concepts.names, "concept")
     reviewer, where = review.get("reviewer"), (*path, "reviewer")
     if reviewer == "open_clip":
         if review.get("labels"):
             hint = "name `concepts` to look for"
             yield Problem((*path, "labels"), "open_clip looks for concepts and has no labels", hint, on_key=True)
-        if not review.get("concepts") and not _named_concepts(rule, concepts):
+        if not review.get("concepts") and not concepts.named_by(rule):
             yield Problem(where, "open_clip is not told what to look for", "add `concepts` to the review")
     if reviewer == "nudenet":
         if review.get("concepts"):
             hint = "name `labels` of the detector"
             yield Problem((*path, "concepts"), "nudenet looks for labels, not for concepts", hint, on_key=True)
-        for place, label in _strings(review, "labels", path):
+        for place, label in strings(review, "labels", path):
             if label not in NUDENET_LABELS:
                 close = get_close_matches(label.upper(), NUDENET_LABELS, n=1)
                 hint = f"did you mean `{close[0]}`?" if close else f"known: {', '.join(NUDENET_LABELS)}"

@@ -1,29 +1,28 @@
 """The decision: what a policy does with one prompt.
 
-Invariants: pure and total; a matching refuse rule overrides everything; an allow rule frees only the words that it
-matched, and never from a refuse rule; a prompt that no rule touches gets an empty bundle and no reviews.
+Invariants: pure and total, clock and all; a refuse rule in force overrides everything; an allow rule frees only the
+words that it matched, and never from a refuse rule; only an exception lifts one. A prompt that no rule touches gets an
+empty bundle and no reviews. The order of rules in a file does not matter.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from datetime import date
 
-from safegen.policy.decision import (
-    OTHER_CATEGORY,
-    BundleItem,
-    Decision,
-    Outcome,
-    PolicyRef,
-    PromptRequest,
-    Refusal,
-    ReviewOrder,
-    RuleMatch,
-)
-from safegen.policy.model import BaseRule, Concept, EraseRule, Policy, RefuseRule, Review, ReviewRule, Trigger
-from safegen.policy.normalise import Word, join, normalise
+from safegen.policy.conditions import concerns, reached
+from safegen.policy.decision import Decision, PromptRequest, RuleMatch, Status, TraceEntry
+from safegen.policy.effects import Effects, untouched
+from safegen.policy.model import Policy, Trigger
+from safegen.policy.normalise import Word
+from safegen.policy.parts import Action, RuleException
+from safegen.policy.phrases import Reading
+from safegen.policy.rules import BaseRule
 
-_FREED_BY_ALLOW = frozenset({"erase", "review"})
+_FREED_BY_ALLOW = frozenset({"erase", "redact", "review"})
+_MOST_REDACTIONS = 4
+"""Rounds of redacting; what is left after them is refused rather than redacted for ever."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,147 +39,143 @@ class _Found:
         return range(self.first, self.last + 1)
 
 
-def decide(policy: Policy, request: PromptRequest) -> Decision:
+@dataclass(frozen=True, slots=True)
+class _Freedom:
+    """Words that somebody freed: an allow rule, or an exception (for its rules); positions of None are all words."""
+
+    by: str
+    positions: frozenset[int] | None
+    rules: frozenset[str] | None
+
+
+def decide(policy: Policy, request: PromptRequest, *, now: date | None = None) -> Decision:
     """Decide what happens with a request.
 
     Only the prompt is matched: the negative prompt names what the picture should not show.
+
+    Args:
+        policy: the policy in force.
+        request: the prompt, and whom it is for.
+        now: today in UTC; without it no exception holds.
     """
-    words = normalise(request.prompt)
-    found = _longest(_not_freed([_Found(*place) for place in policy.triggers.find(words)]))
-    matches = tuple(_match(one, words, request.prompt) for one in found) + _matches_of_every_prompt(policy)
-    refusal = _refusal(policy, matches)
-    bundle = _bundle(policy, matches) if refusal is None else ()
-    reviews = tuple(_reviews(policy, matches)) if refusal is None else ()
-    return Decision(
-        action=_action(refusal, bundle, reviews),
-        normalised=join(words),
-        matches=matches,
-        bundle=bundle,
-        reviews=reviews,
-        refusal=refusal,
-        policy=PolicyRef(id=policy.id, version=policy.version, digest=policy.digest),
-    )
+    reading = policy.triggers.read(request.prompt)
+    if not reading.found and not policy.rules_of_every_prompt:
+        return untouched(policy, request.prompt, reading.normalised)
+    trace = tuple(_trace(policy, request, reading, now))
+    effects = Effects(policy, tuple(entry.match for entry in trace if entry.status == "applied"))
+    prompt = effects.redacted(request.prompt)
+    for _ in range(_MOST_REDACTIONS):
+        if prompt == request.prompt or effects.refused:
+            break
+        again = request.model_copy(update={"prompt": prompt, "subject": request.subject or request.prompt})
+        left = Effects(policy, tuple(_applied(policy, again, now)))
+        prompt, before = left.redacted(prompt), prompt
+        effects = effects.joined(left)
+        if prompt == before:
+            break
+    else:
+        effects = effects.refusing_the_rest()
+    return effects.decision(normalised=reading.normalised, prompt=prompt, trace=trace)
 
 
-def _action(refusal: Refusal | None, bundle: tuple[BundleItem, ...], reviews: tuple[ReviewOrder, ...]) -> Outcome:
-    if refusal is not None:
-        return "refuse"
-    if bundle:
-        return "erase"
-    return "review" if reviews else "allow"
+def _applied(policy: Policy, request: PromptRequest, now: date | None) -> Iterator[RuleMatch]:
+    for entry in _trace(policy, request, policy.triggers.read(request.prompt), now):
+        if entry.status == "applied":
+            yield entry.match
 
 
-def _not_freed(found: list[_Found]) -> list[_Found]:
-    """Drop what erase and review rules found wholly inside words that an allow rule took away."""
-    freed = {at for one in found if one.trigger.action == "allow" for at in one.positions}
-    return [one for one in found if one.trigger.action not in _FREED_BY_ALLOW or not freed.issuperset(one.positions)]
+def _trace(policy: Policy, request: PromptRequest, reading: Reading[Trigger], now: date | None) -> Iterator[TraceEntry]:
+    """Every match with what becomes of it: those of words in the order of the words, then those of every prompt."""
+    found = _longest(_Found(*place) for place in reading.found)
+    standing = {rule.id: _standing(policy, rule, request) for rule in _rules_of(policy, found)}
+    freedoms = [*_allowed(found, standing), *_excepted(policy, request, found, now)]
+    for one in found:
+        if one.trigger.action is None:
+            continue
+        match = _match(one, one.trigger.action, reading.words, request.prompt)
+        yield _entry(match, frozenset(one.positions), standing[match.rule], freedoms)
+    for rule in policy.rules_of_every_prompt:
+        match = RuleMatch(rule=rule.id, action=rule.action)
+        yield _entry(match, frozenset(), _standing(policy, rule, request), freedoms)
 
 
-def _longest(found: list[_Found]) -> list[_Found]:
-    """Of one rule's matches for one concept, drop those that lie inside a longer one."""
+def _rules_of(policy: Policy, found: list[_Found]) -> list[BaseRule]:
+    return [policy.rule(owner) for owner in {one.trigger.owner for one in found if one.trigger.action is not None}]
+
+
+def _standing(policy: Policy, rule: BaseRule, request: PromptRequest) -> Status:
+    """What holds for a rule whatever its words: in force, in shadow, or not for this request."""
+    if not concerns(rule.when, request, restricts=rule.action != "allow"):
+        return "other_request"
+    if "shadow" in (policy.mode, rule.mode):
+        return "shadow"
+    if rule.rollout is not None and not reached(rule.rollout, rule.id, request):
+        return "not_rolled_out"
+    return "applied"
+
+
+def _allowed(found: list[_Found], standing: dict[str, Status]) -> Iterator[_Freedom]:
+    by_rule: dict[str, set[int]] = {}
+    for one in found:
+        if one.trigger.action == "allow" and standing[one.trigger.owner] == "applied":
+            by_rule.setdefault(one.trigger.owner, set()).update(one.positions)
+    if by_rule:
+        everywhere = frozenset[int]().union(*by_rule.values())
+        for rule in sorted(by_rule):
+            yield _Freedom(rule, frozenset(by_rule[rule]), None)
+        yield _Freedom(", ".join(sorted(by_rule)), everywhere, None)
+
+
+def _excepted(policy: Policy, request: PromptRequest, found: list[_Found], now: date | None) -> Iterator[_Freedom]:
+    for exception in policy.exceptions:
+        if not _holds(exception, request, now):
+            continue
+        own = [one for one in found if one.trigger.action is None and one.trigger.owner == exception.id]
+        positions = None if exception.match == "any" else frozenset(at for one in own for at in one.positions)
+        yield _Freedom(exception.id, positions, frozenset(exception.rules))
+
+
+def _holds(exception: RuleException, request: PromptRequest, now: date | None) -> bool:
+    if now is None or now > date.fromisoformat(exception.expires):
+        return False
+    return concerns(exception.when, request, restricts=False)
+
+
+def _entry(match: RuleMatch, positions: frozenset[int], standing: Status, freedoms: list[_Freedom]) -> TraceEntry:
+    """A match with what becomes of it. Exceptions are named before allow rules, as they lift every kind of rule."""
+    if standing in {"other_request", "not_rolled_out"}:
+        return TraceEntry(match=match, status=standing)
+    for freedom in sorted(freedoms, key=lambda one: one.rules is None):
+        covered = freedom.positions is None or (bool(positions) and positions <= freedom.positions)
+        if covered and freedom.rules is None and match.action in _FREED_BY_ALLOW:
+            return TraceEntry(match=match, status="allowed", because=freedom.by)
+        if covered and freedom.rules is not None and match.rule in freedom.rules:
+            return TraceEntry(match=match, status="excepted", because=freedom.by)
+    return TraceEntry(match=match, status=standing)
+
+
+def _longest(found: Iterable[_Found]) -> list[_Found]:
+    """Of one owner's matches for one concept, drop those that lie inside a longer one."""
     ends: dict[tuple[str, str | None], int] = {}
     kept: list[_Found] = []
     for one in found:
-        key = (one.trigger.rule, one.trigger.concept)
+        key = (one.trigger.owner, one.trigger.concept)
         if one.last > ends.get(key, -1):
             ends[key] = one.last
             kept.append(one)
     return kept
 
 
-def _match(found: _Found, words: tuple[Word, ...], prompt: str) -> RuleMatch:
+def _match(found: _Found, action: Action, words: Sequence[Word], prompt: str) -> RuleMatch:
     start, end = words[found.first].start, words[found.last].end
     trigger = found.trigger
     return RuleMatch(
-        rule=trigger.rule,
-        action=trigger.action,
+        rule=trigger.owner,
+        action=action,
         concept=trigger.concept,
         category=trigger.category,
         phrase=trigger.phrase,
         text=prompt[start:end],
         start=start,
         end=end,
-    )
-
-
-def _matches_of_every_prompt(policy: Policy) -> tuple[RuleMatch, ...]:
-    return tuple(RuleMatch(rule=rule.id, action=rule.action) for rule in policy.rules if rule.match == "any")
-
-
-def _refusal(policy: Policy, matches: tuple[RuleMatch, ...]) -> Refusal | None:
-    """The refusal by the first refuse rule of the policy that applies, with its first match."""
-    for rule in policy.rules:
-        if not isinstance(rule, RefuseRule):
-            continue
-        for match in matches:
-            if match.rule == rule.id:
-                category = match.category or OTHER_CATEGORY
-                return Refusal(rule=rule.id, reason=rule.reason, category=category, text=match.text)
-    return None
-
-
-def _bundle(policy: Policy, matches: tuple[RuleMatch, ...]) -> tuple[BundleItem, ...]:
-    """One SPM for each concept to erase, in the policy's order; where rules compete, the strongest."""
-    strongest: dict[str, EraseRule] = {}
-    for rule in policy.rules:
-        if isinstance(rule, EraseRule):
-            for name in _erased(policy, rule, matches):
-                if name not in strongest or _force(rule) > _force(strongest[name]):
-                    strongest[name] = rule
-    return tuple(
-        _item(concept, concept.adapter, strongest[concept.name])
-        for concept in policy.concepts
-        if concept.name in strongest and concept.adapter is not None
-    )
-
-
-def _erased(policy: Policy, rule: EraseRule, matches: tuple[RuleMatch, ...]) -> set[str]:
-    """Names of the concepts that a rule erases here: all of them if it always acts or a plain phrase matched."""
-    own = [match for match in matches if match.rule == rule.id]
-    if rule.scope == "always" or any(match.concept is None for match in own):
-        return {concept.name for concept in policy.concepts_of(rule)}
-    return {match.concept for match in own if match.concept is not None}
-
-
-def _force(rule: EraseRule) -> tuple[float, bool, float, float]:
-    """What makes one rule stronger than another: greatest permeability, an open gate, the floor, a low cut-off."""
-    return (min(rule.strength, rule.ceiling), rule.transport == "open", rule.floor, -rule.cutoff)
-
-
-def _item(concept: Concept, adapter: str, rule: EraseRule) -> BundleItem:
-    return BundleItem(
-        rule=rule.id,
-        concept=concept.name,
-        adapter=adapter,
-        phrases=concept.phrases,
-        strength=rule.strength,
-        transport=rule.transport,
-        floor=rule.floor,
-        ceiling=rule.ceiling,
-        cutoff=rule.cutoff,
-    )
-
-
-def _reviews(policy: Policy, matches: tuple[RuleMatch, ...]) -> Iterator[ReviewOrder]:
-    applying = {match.rule for match in matches}
-    for rule in policy.rules:
-        if not isinstance(rule, EraseRule | ReviewRule):
-            continue
-        if rule.id in applying or (isinstance(rule, EraseRule) and rule.scope == "always"):
-            yield from (_order(policy, rule, review) for review in rule.reviews)
-
-
-def _order(policy: Policy, rule: BaseRule, review: Review) -> ReviewOrder:
-    """A review with its concepts: those it names, else all of its rule's."""
-    named = review.concepts or tuple(concept.name for concept in policy.concepts_of(rule))
-    concepts = [concept for concept in policy.concepts if concept.name in named]
-    return ReviewOrder(
-        rule=rule.id,
-        reviewer=review.reviewer,
-        concepts=tuple(concept.name for concept in concepts),
-        targets=tuple(concept.phrases[0] for concept in concepts),
-        labels=review.labels,
-        threshold=review.threshold,
-        ladder=review.ladder,
-        on_failure=review.on_failure,
     )

@@ -1,26 +1,38 @@
 """What a policy decides about one request, as frozen values that can be logged and shown.
 
 Invariants: a refusal has an empty bundle and no reviews; `start:end` of a match always cuts its `text` out of the
-prompt that was asked for.
+prompt that was asked for; what is in shadow stands in the trace and nowhere else.
 """
 
 from __future__ import annotations
 
 from typing import Literal, TypeAlias
 
-from safegen.policy.model import Action, Closed, FailureMode, Step, Transport
+from safegen.policy.parts import Action, AgeGate, Closed, FailureMode, Slug, Step, Transport
 
 OTHER_CATEGORY = "other"
 """Category of a refusal whose rule matched plain words, or every prompt, and so has none of its own."""
 
-Outcome: TypeAlias = Literal["allow", "erase", "review", "refuse"]
+Outcome: TypeAlias = Literal["allow", "erase", "redact", "refuse", "review"]
+Status: TypeAlias = Literal["applied", "allowed", "excepted", "shadow", "not_rolled_out", "other_request"]
 
 
 class PromptRequest(Closed):
-    """What the app asks for."""
+    """What the app asks for, and for whom.
+
+    Attributes:
+        tenant: the app's customer.
+        market: the market that the picture is for, e.g. `de`.
+        age_gate: whether the user has shown to be of age.
+        subject: whom a staged roll-out counts by, e.g. a pseudonymous user id; the prompt stands in for an empty one.
+    """
 
     prompt: str
     negative_prompt: str = ""
+    tenant: Slug | None = None
+    market: Slug | None = None
+    age_gate: AgeGate = "unknown"
+    subject: str = ""
 
 
 class RuleMatch(Closed):
@@ -37,6 +49,20 @@ class RuleMatch(Closed):
     text: str = ""
     start: int = 0
     end: int = 0
+
+
+class TraceEntry(Closed):
+    """One match, and what became of it.
+
+    Attributes:
+        status: `applied`, or why not: an allow rule freed the words, an exception lifted the rule, the rule is in
+            shadow, its roll-out has not reached the subject, or it is for other requests.
+        because: id of the allow rule or the exception; empty for the rest.
+    """
+
+    match: RuleMatch
+    status: Status
+    because: str = ""
 
 
 class BundleItem(Closed):
@@ -96,15 +122,20 @@ class Decision(Closed):
     """What happens with one request.
 
     Attributes:
-        action: `refuse` draws nothing; `erase` has a bundle; `review` only looks; `allow` is untouched by any rule.
+        action: `refuse` draws nothing; `erase` has a bundle; `redact` only changes the prompt; `review` only looks;
+            `allow` is untouched by any rule.
         normalised: the prompt as it was compared.
-        matches: rules that apply, in the order of their words; words that an allow rule took away are not among them.
+        prompt: the prompt to draw, without what redact rules took out of it.
+        matches: matches that apply, in the order of their words.
+        trace: every match that was considered, with what became of it.
     """
 
     action: Outcome
     normalised: str
+    prompt: str
     matches: tuple[RuleMatch, ...] = ()
     bundle: tuple[BundleItem, ...] = ()
     reviews: tuple[ReviewOrder, ...] = ()
     refusal: Refusal | None = None
+    trace: tuple[TraceEntry, ...] = ()
     policy: PolicyRef

@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from safegen.errors import PolicyError, PolicySemanticError, PolicySyntaxError
 
 _WIDEST = 120
+MOST_SHOWN = 500
+"""Problems that the text of an error spells out; `diagnostics` has them all."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +67,9 @@ class _DiagnosedError(PolicyError):
         self.diagnostics = tuple(diagnostics)
         count = len(self.diagnostics)
         head = "1 problem" if count == 1 else f"{count} problems"
-        body = "\n".join(diagnostic.render() for diagnostic in self.diagnostics)
+        body = "\n".join(diagnostic.render() for diagnostic in self.diagnostics[:MOST_SHOWN])
+        if count > MOST_SHOWN:
+            body += f"\n... and {count - MOST_SHOWN} more"
         super().__init__(f"{head}\n{body}", where=printable(self.diagnostics[0].file))
 
 

@@ -1,87 +1,144 @@
 """YAML text read into plain data, with the place of every key and value.
 
 Invariants: whatever the text, the answer is a `Document` or a `DiagnosedSyntaxError`; size, depth, aliases and the
-number of expanded nodes are bounded before anything is built from them; no tag ever constructs an object.
+number of expanded nodes are bounded before anything is built from them; no tag ever constructs an object. Places cost
+time and are only worked out when there is something to report.
 """
 
 from __future__ import annotations
 
+import gc
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
-from typing import Any, NoReturn, TypeAlias
+from typing import Any, NoReturn
 
-from ruamel.yaml import YAML
-from ruamel.yaml.error import MarkedYAMLError
-from ruamel.yaml.events import (
-    AliasEvent,
-    CollectionEndEvent,
-    CollectionStartEvent,
-    DocumentStartEvent,
-    Event,
-    ScalarEvent,
-)
-from ruamel.yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
+import yaml
+from yaml.error import MarkedYAMLError
+from yaml.events import Event
 
-from safegen.policy.checks import Path, Problem
 from safegen.policy.diagnostics import DiagnosedSyntaxError, Diagnostic
+from safegen.policy.lookups import Path, Problem
+from safegen.policy.nodes import Builder, Node, Place, Places, TooMuchError, plain_data, tree
+from safegen.policy.structure import Structure
 
-LARGEST_FILE = 1 << 20
-DEEPEST_NESTING = 16
-MOST_ALIASES = 64
-MOST_NODES = 50_000
-LONGEST_NUMBER = 40
-"""In characters; what is longer is left as text, which no number field accepts."""
+LARGEST_FILE = 16 << 20
 
+_LOADER: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 _LINE_END = re.compile("\r\n|[\n\r\x85\u2028\u2029]")
 _FORBIDDEN = re.compile("[^\t\n\r\x20-\x7e\x85\xa0-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
-_LONE_SURROGATE = re.compile("[\ud800-\udfff]")
-_CORE = "tag:yaml.org,2002:"
-_NULL, _TEXT_TAGS = f"{_CORE}null", (f"{_CORE}str", f"{_CORE}timestamp")
-_NUMBERS: dict[str, Callable[[str], object]] = {
-    f"{_CORE}bool": lambda text: {"true": True, "false": False}[text.casefold()],
-    f"{_CORE}int": lambda text: int(
-        text.replace("_", ""), 0 if text.lstrip("+-").startswith(("0x", "0o", "0b")) else 10
-    ),
-    f"{_CORE}float": lambda text: float(text.replace("_", "").replace(".inf", "inf").replace(".nan", "nan")),
-}
+_BREAKS_OF_OLD = re.compile("[\x85\u2028\u2029]")
+"""Line breaks for YAML 1.1 and plain characters for YAML 1.2; nobody writes them on purpose."""
 
 
-@dataclass(frozen=True, slots=True)
-class Place:
-    """Where something stands: line and column from 0, and how many characters of that line it covers."""
-
-    line: int
-    column: int
-    width: int = 1
-
-
-Places: TypeAlias = dict[Path, Place]
-
-
-@dataclass(slots=True)
 class Document:
-    """Plain data, where each part of it stands, and what was odd about the text."""
+    """Plain data, and what was odd about the text; the place of each part on demand."""
 
-    source: str
-    lines: list[str]
-    data: object = None
-    values: Places = field(default_factory=dict)
-    keys: Places = field(default_factory=dict)
-    problems: list[Problem] = field(default_factory=list)
+    def __init__(self, source: str, text: str = "") -> None:
+        self.source = source
+        self.data: object = None
+        self.problems: list[Problem] = []
+        self._text = text
+        self._root: Node | None = None
+        self._builder: Builder | None = None
+        self._lines: list[str] | None = None
+
+    @property
+    def lines(self) -> list[str]:
+        """The lines of the text."""
+        if self._lines is None:
+            self._lines = _LINE_END.split(self._text)
+        return self._lines
+
+    def read(self) -> None:
+        """Build the data from the text.
+
+        Raises:
+            DiagnosedSyntaxError: the text cannot be made into a policy.
+        """
+        with self._parser_faults(), _no_collection():
+            plain = plain_data(self._events())
+        if plain is not None:
+            self.data = plain[0]
+            return
+        builder = self._places()
+        if self._root is None:
+            self.reject(Place(0, 0), "the file is empty", "start from `policies/default.yaml`")
+        self.data, self.problems = builder.data, builder.problems
+
+    def _places(self) -> Builder:
+        if self._builder is None:
+            with self._parser_faults(), _no_collection():
+                self._root = tree(self._events())
+                self._builder = Builder(self._root)
+        return self._builder
 
     def diagnose(self, problem: Problem) -> Diagnostic:
         """Give a problem its place: that of its path, or of the nearest part around it that exists."""
-        places, path = (self.keys if problem.on_key else self.values), problem.path
+        builder = self._places()
+        places: Places = builder.keys if problem.on_key else builder.values
+        path: Path = problem.path
         while path not in places and path:
-            places, path = self.values, path[:-1]
+            places, path = builder.values, path[:-1]
         return self.diagnostic(places.get(path, Place(0, 0)), problem.message, problem.hint)
 
     def diagnostic(self, place: Place, message: str, hint: str = "") -> Diagnostic:
         """A diagnostic at a place."""
         line = self.lines[place.line] if place.line < len(self.lines) else ""
         return Diagnostic(self.source, place.line + 1, place.column + 1, message, hint, line, place.width)
+
+    def reject(self, place: Place, message: str, hint: str = "", cause: BaseException | None = None) -> NoReturn:
+        """Give up on the text.
+
+        Raises:
+            DiagnosedSyntaxError: always.
+        """
+        raise DiagnosedSyntaxError([self.diagnostic(place, message, hint)]) from cause
+
+    def _events(self) -> Iterator[Event]:
+        """The events of the text, stopped at the first that must not be built from."""
+        seen = Structure()
+        for event in yaml.parse(self._text, _LOADER):
+            message = seen.problem(event)
+            if message:
+                self.reject(Place.of(event), message)
+            yield event
+
+    @contextmanager
+    def _parser_faults(self) -> Iterator[None]:
+        """Turn whatever the YAML parser raises into a diagnostic."""
+        try:
+            yield
+        except DiagnosedSyntaxError:
+            raise
+        except MarkedYAMLError as error:
+            self._reject_marked(error)
+        except TooMuchError as error:
+            self.reject(error.place, error.message, error.hint)
+        except Exception as error:  # noqa: BLE001 - a parser that trips over hostile text must not take the caller along
+            self.reject(Place(0, 0), f"not YAML: {error}", cause=error)
+
+    def _reject_marked(self, error: MarkedYAMLError) -> NoReturn:
+        mark = error.problem_mark or error.context_mark
+        if mark is not None and error.context_mark is not None and mark.line >= len(self.lines) - 1:
+            mark = error.context_mark  # what was never closed is best shown where it began
+        place = Place(0, 0) if mark is None else Place(mark.line, mark.column)
+        problem = " ".join(part for part in (error.context, error.problem) if part)
+        line = self.lines[place.line] if place.line < len(self.lines) else ""
+        hint = "indent with spaces, not with tabs" if "\t" in line else ""
+        self.reject(place, f"not YAML: {problem}", hint, error)
+
+
+@contextmanager
+def _no_collection() -> Iterator[None]:
+    """Spare the garbage collector from looking again and again through a tree that grows and has no garbage."""
+    was_on = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_on:
+            gc.enable()
 
 
 def read_document(text: str | bytes, source: str) -> Document:
@@ -91,19 +148,16 @@ def read_document(text: str | bytes, source: str) -> Document:
         DiagnosedSyntaxError: it is no YAML, or no YAML that a policy may be made of.
     """
     readable = _decode(text, source).removeprefix("\ufeff")
-    document = Document(source, _LINE_END.split(readable))
+    document = Document(source, readable)
     _check_characters(document, readable)
-    _check_structure(document, readable)
-    root = _compose(document, readable)
-    if root is None:
-        _reject(document, Place(0, 0), "the file is empty", "start from `policies/default.yaml`")
-    document.data = _Builder(document).build(root, ())
+    document.read()
     return document
 
 
 def _decode(text: str | bytes, source: str) -> str:
     if len(text) > LARGEST_FILE:
-        _reject(Document(source, []), Place(0, 0), f"the file is larger than {LARGEST_FILE} bytes", "split the policy")
+        hint = "split the policy"
+        Document(source).reject(Place(0, 0), f"the file is larger than {LARGEST_FILE} bytes", hint)
     if isinstance(text, str):
         return text
     try:
@@ -111,141 +165,12 @@ def _decode(text: str | bytes, source: str) -> str:
     except UnicodeDecodeError as error:
         lines = _LINE_END.split(text[: error.start].decode("utf-8"))
         message = f"byte 0x{text[error.start]:02x} is not UTF-8"
-        _reject(Document(source, []), Place(len(lines) - 1, len(lines[-1])), message, "save it as UTF-8", error)
+        Document(source).reject(Place(len(lines) - 1, len(lines[-1])), message, "save it as UTF-8", error)
 
 
 def _check_characters(document: Document, text: str) -> None:
-    found = _FORBIDDEN.search(text)
+    found = _FORBIDDEN.search(text) or (None if text.isascii() else _BREAKS_OF_OLD.search(text))
     if found:
         lines = _LINE_END.split(text[: found.start()])
         message = f"character U+{ord(found[0]):04X} is not allowed"
-        _reject(document, Place(len(lines) - 1, len(lines[-1])), message, "remove it")
-
-
-def _check_structure(document: Document, text: str) -> None:
-    """Look through the stream of events, which costs no depth and no memory, for what must not be built."""
-    depth = aliases = documents = 0
-    anchors: set[str] = set()
-    for event in _events(document, text):
-        depth += isinstance(event, CollectionStartEvent) - isinstance(event, CollectionEndEvent)
-        aliases += isinstance(event, AliasEvent)
-        documents += isinstance(event, DocumentStartEvent)
-        message = ""
-        if depth > DEEPEST_NESTING:
-            message = f"nested more than {DEEPEST_NESTING} levels deep"
-        elif aliases > MOST_ALIASES:
-            message = f"more than {MOST_ALIASES} aliases"
-        elif documents > 1:
-            message = "more than one document in the file"
-        elif isinstance(event, DocumentStartEvent) and (event.version or event.tags):
-            message = "YAML directives are not supported"
-        elif isinstance(event, CollectionStartEvent | ScalarEvent) and event.anchor:
-            message = f"anchor `{event.anchor}` is defined twice" if event.anchor in anchors else ""
-            anchors.add(event.anchor)
-        if message:
-            _reject(document, _place(event), message)
-
-
-def _events(document: Document, text: str) -> Iterator[Event]:
-    with _parser_faults(document):
-        yield from YAML(typ="rt", pure=True).parse(text)
-
-
-def _compose(document: Document, text: str) -> Node | None:
-    with _parser_faults(document):
-        node: Node | None = YAML(typ="rt", pure=True).compose(text)
-        return node
-
-
-@contextmanager
-def _parser_faults(document: Document) -> Iterator[None]:
-    """Turn whatever the YAML parser raises into a diagnostic."""
-    try:
-        yield
-    except MarkedYAMLError as error:
-        _reject_marked(document, error)
-    except Exception as error:  # noqa: BLE001 - a parser that trips over hostile text must not take the caller with it
-        _reject(document, Place(0, 0), f"not YAML: {error}", cause=error)
-
-
-def _place(marked: Any) -> Place:
-    """The place of a node or an event; of something that spans several lines, only its beginning."""
-    start, end = marked.start_mark, marked.end_mark
-    width = end.column - start.column if end is not None and end.line == start.line else 1
-    return Place(start.line, start.column, max(1, width))
-
-
-def _reject_marked(document: Document, error: MarkedYAMLError) -> NoReturn:
-    mark = error.problem_mark or error.context_mark
-    if mark is not None and error.context_mark is not None and mark.line >= len(document.lines) - 1:
-        mark = error.context_mark  # what was never closed is best shown where it began
-    place = Place(0, 0) if mark is None else Place(mark.line, mark.column)
-    problem = " ".join(part for part in (error.context, error.problem) if part)
-    line = document.lines[place.line] if place.line < len(document.lines) else ""
-    hint = "indent with spaces, not with tabs" if "\t" in line else ""
-    _reject(document, place, f"not YAML: {problem}", hint, error)
-
-
-def _reject(
-    document: Document, place: Place, message: str, hint: str = "", cause: BaseException | None = None
-) -> NoReturn:
-    raise DiagnosedSyntaxError([document.diagnostic(place, message, hint)]) from cause
-
-
-class _Builder:
-    """Turns nodes into plain data and notes places and problems in the document."""
-
-    def __init__(self, document: Document) -> None:
-        self._document = document
-        self._count = 0
-
-    def build(self, node: Node, path: Path) -> object:
-        """The data of a node; `path` is where it stands in the data.
-
-        Raises:
-            DiagnosedSyntaxError: aliases blow it up beyond the limits.
-        """
-        self._count += 1
-        if self._count > MOST_NODES or len(path) > DEEPEST_NESTING:
-            _reject(self._document, _place(node), "the file expands to too much", "use fewer aliases")
-        self._document.values[path] = _place(node)
-        if isinstance(node, MappingNode):
-            return self._mapping(node, path)
-        if isinstance(node, SequenceNode):
-            return [self.build(child, (*path, at)) for at, child in enumerate(node.value)]
-        return self._scalar(node, path)
-
-    def _mapping(self, node: MappingNode, path: Path) -> dict[str, object]:
-        result: dict[str, object] = {}
-        for key, value in node.value:
-            name = key.value if isinstance(key, ScalarNode) else None
-            if not isinstance(name, str):
-                self._note(_place(key), path, "a field's name must be a plain word")
-            elif name in result:
-                first = self._document.keys[*path, name].line + 1
-                self._note(_place(key), path, f"`{name}` appears twice", f"the first is in line {first}; remove one")
-            else:
-                self._document.keys[*path, name] = _place(key)
-                result[name] = self.build(value, (*path, name))
-        return result
-
-    def _scalar(self, node: Node, path: Path) -> object:
-        text, tag = str(node.value), str(node.tag)
-        if tag == _NULL:
-            return None
-        if tag in _NUMBERS and len(text) <= LONGEST_NUMBER:
-            try:
-                return _NUMBERS[tag](text)
-            except (ValueError, KeyError):
-                return text
-        if tag not in _TEXT_TAGS and tag not in _NUMBERS:
-            self._note(_place(node), path, f"tag `{tag}` is not supported", "remove it")
-        if _LONE_SURROGATE.search(text):
-            self._note(_place(node), path, "half of a surrogate pair is not a character", "remove the escape")
-        return _LONE_SURROGATE.sub("\N{REPLACEMENT CHARACTER}", text)
-
-    def _note(self, place: Place, path: Path, message: str, hint: str = "") -> None:
-        """Note a problem at a place that has no path of its own, e.g. a second key of the same name."""
-        marker = (*path, f"\0{len(self._document.problems)}")
-        self._document.values[marker] = place
-        self._document.problems.append(Problem(marker, message, hint, semantic=False))
+        document.reject(Place(len(lines) - 1, len(lines[-1])), message, "remove it")

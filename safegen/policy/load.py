@@ -1,4 +1,4 @@
-"""Loading a policy from YAML text, with every problem reported at once.
+"""Loading a policy from YAML text, with every problem of every file that it rests on reported at once.
 
 Invariants: `load_policy` touches no disk and gives a consistent `Policy` or raises a `PolicyError`, never anything
 else.
@@ -10,43 +10,66 @@ from pathlib import Path
 
 from safegen.errors import PolicyError
 from safegen.policy.checks import semantic_problems
-from safegen.policy.diagnostics import DiagnosedSemanticError, DiagnosedSyntaxError
+from safegen.policy.diagnostics import DiagnosedSemanticError, DiagnosedSyntaxError, Diagnostic
 from safegen.policy.document import LARGEST_FILE, read_document
 from safegen.policy.model import Policy
+from safegen.policy.overlays import Layers, Reader
 from safegen.policy.wording import shape_problems
 
 
-def load_policy(text: str | bytes, *, source: str) -> Policy:
-    """Read a policy.
+def load_policy(text: str | bytes, *, source: str, read: Reader | None = None) -> Policy:
+    """Read a policy, and those that it extends.
 
     Args:
         text: YAML; bytes must be UTF-8.
         source: how to name the text in messages, usually its path.
+        read: gives the text of a path that `extends` names; it may raise `OSError`. Without it nothing can be extended.
 
     Raises:
-        PolicySyntaxError: the text is no YAML or not of the policy format; its `diagnostics` list every problem.
+        PolicySyntaxError: a text is no YAML or not of the policy format; its `diagnostics` list every problem.
         PolicySemanticError: the policy is well formed and says something impossible; likewise.
     """
-    document = read_document(text, source)
-    problems = [*document.problems, *shape_problems(document.data), *semantic_problems(document.data)]
-    if not problems:
-        return Policy.model_validate(document.data)
-    diagnostics = sorted(dict.fromkeys(map(document.diagnose, problems)), key=lambda one: (one.line, one.column))
-    if all(problem.semantic for problem in problems):
-        raise DiagnosedSemanticError(diagnostics)
-    raise DiagnosedSyntaxError(diagnostics)
+    layers = Layers(read_document, read)
+    layers.add(text, source)
+    diagnostics: list[Diagnostic] = []
+    malformed = layers.malformed
+    for document in layers.documents:
+        problems = [*document.problems, *shape_problems(document.data)]
+        malformed |= any(not problem.semantic for problem in problems)
+        diagnostics += map(document.diagnose, problems)
+    if layers.complete:
+        data = layers.merged()
+        diagnostics += [layers.diagnose(problem) for problem in semantic_problems(data)]
+        if not diagnostics and not layers.diagnostics:
+            return Policy.model_validate(data, context="checked")
+    diagnostics += layers.diagnostics
+    files = {document.source: at for at, document in enumerate(layers.documents)}
+    ordered = sorted(
+        dict.fromkeys(diagnostics), key=lambda one: (files.get(one.file, len(files)), one.line, one.column)
+    )
+    raise (DiagnosedSyntaxError if malformed else DiagnosedSemanticError)(ordered)
 
 
 def load_policy_file(path: str | Path) -> Policy:
-    """Read a policy file; see `load_policy`.
+    """Read a policy file, and those that it extends; see `load_policy`.
 
     Raises:
         PolicyError: the file cannot be read, or `load_policy` rejects it.
     """
     try:
-        with Path(path).open("rb") as file:
-            text = file.read(LARGEST_FILE + 1)
+        text = read_file(path)
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or str(error)
         raise PolicyError(f"cannot read the policy: {reason}", where=str(path)) from error
-    return load_policy(text, source=str(path))
+    return load_policy(text, source=str(path), read=read_file)
+
+
+def read_file(path: str | Path) -> bytes:
+    """The bytes of a policy file, at most one more than a policy may have.
+
+    Raises:
+        OSError: it cannot be read.
+        ValueError: the path is none.
+    """
+    with Path(path).open("rb") as file:
+        return file.read(LARGEST_FILE + 1)

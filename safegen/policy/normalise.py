@@ -1,25 +1,40 @@
 """Prompts as words that can be compared, each with its place in the original text.
 
-Invariants: what looks alike compares alike (compatibility forms, case, diacritics, invisible characters); every word
-knows the span of the original text that it came from; normalising a normalised text changes nothing.
+Invariants: what is the same word compares alike (compatibility forms, case, diacritics, invisible characters,
+prompt syntax); every word knows the span of the original text that it came from; normalising a normalised text changes
+nothing. What merely looks like a word is for `disguise`.
 """
 
 from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 from itertools import groupby
+from typing import TypeAlias
+
+from safegen.policy.confusables import latin_letter
 
 _BLANK_LETTERS = frozenset("\u034f\u115f\u1160\u17b4\u17b5\u180b\u180c\u180d\u180f\u3164\uffa0")
 """Characters that draw nothing, though Unicode files them under letters or marks."""
 _NUMBER = r"\s*[+-]?\s*(?:\d+(?:\.\d*)?|\.\d+)\s*"
 _WEIGHT = re.compile(rf"(?:\s*:{_NUMBER})+(?=[)\]}}])")
 """The weight in `(word:1.3)`; it stands before a closing bracket."""
+_TAG = re.compile(r"<[a-z][a-z_]*:[^<>]*>")
+"""A tag that loads weights, e.g. `<lora:name:0.8>`; its words count, and do not part those around it."""
+_BREAK = re.compile(r"\bBREAK\b")
+_FILLER = "."
+_CONTROL = re.compile(r"[\x00-\x08\x0e-\x1b\x7f]")
+_ASCII_WORD = re.compile("[a-z0-9]+")
+_CHUNK = re.compile(r"\S+")
 _FIRST_DIACRITIC_CLASS = 200
 _LEAST_VISIBLE_VARIATION, _LAST_VARIATION = "\ufe00", "\ufe0f"
 _SUPPLEMENTARY_VARIATIONS = ("\U000e0100", "\U000e01ef")
+_MOST_REMEMBERED = 1 << 15
+
+Span: TypeAlias = tuple[str, int, int]
+"""A piece of text and where it begins and ends."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,26 +47,36 @@ class Word:
 
 
 @dataclass(frozen=True, slots=True)
-class _Character:
-    """One comparable character and the span of the original text that it came from."""
+class Folded:
+    """A text in comparable characters.
+
+    Attributes:
+        text: the comparable characters.
+        latin: as long as `text`, with Latin letters in the place of those that look like them.
+        starts: for each character, where it begins in the original; None if at its own position.
+        ends: likewise, where it ends.
+    """
 
     text: str
-    start: int
-    end: int
+    latin: str
+    starts: tuple[int, ...] | None = None
+    ends: tuple[int, ...] | None = None
+
+    def span(self, start: int, end: int) -> tuple[int, int]:
+        """The span of the original text that the characters `start:end` came from."""
+        if self.starts is None or self.ends is None:
+            return start, end
+        return self.starts[start], self.ends[end - 1]
 
 
 def normalise(text: str) -> tuple[Word, ...]:
     """The words of a text, in order."""
-    characters = _without_weights(list(_characters(text)))
-    words: list[Word] = []
-    for kind, group in groupby(characters, key=lambda character: _kind(character.text)):
-        if kind == "word":
-            members = list(group)
-            joined = "".join(member.text for member in members)
-            words.append(Word(joined, members[0].start, members[-1].end))
-        elif kind == "alone":
-            words.extend(Word(one.text, one.start, one.end) for one in group)
-    return tuple(words)
+    folded = fold(text)
+    return tuple(
+        Word(word, *folded.span(chunk_start + start, chunk_start + end))
+        for chunk, chunk_start in chunks(folded.text)
+        for word, start, end in words_of(chunk)
+    )
 
 
 def join(words: tuple[Word, ...]) -> str:
@@ -59,30 +84,108 @@ def join(words: tuple[Word, ...]) -> str:
     return " ".join(word.text for word in words)
 
 
-def _characters(text: str) -> Iterator[_Character]:
+def chunks(text: str) -> list[tuple[str, int]]:
+    """What stands between white space, and where."""
+    return [(found[0], found.start()) for found in _CHUNK.finditer(text)]
+
+
+def words_of(chunk: str) -> tuple[Span, ...]:
+    """The words of a text without white space, in comparable characters."""
+    if chunk.isascii():
+        return tuple((found[0], found.start(), found.end()) for found in _ASCII_WORD.finditer(chunk))
+    words: list[Span] = []
+    at = 0
+    for kind, group in groupby(chunk, key=_kind):
+        members = list(group)
+        if kind == "word":
+            words.append(("".join(members), at, at + len(members)))
+        elif kind == "alone":
+            words.extend((one, at + offset, at + offset + 1) for offset, one in enumerate(members))
+        at += len(members)
+    return tuple(words)
+
+
+def fold(text: str) -> Folded:
+    """A text in comparable characters, without prompt syntax."""
+    if "BREAK" in text and not text.isupper():
+        text = _BREAK.sub(lambda found: _FILLER * len(found[0]), text)
+    if text.isascii() and not _CONTROL.search(text):
+        lowered = text.lower()
+        folded = Folded(lowered, lowered)
+    else:
+        folded = _fold_characters(text)
+    if ":" in folded.text:
+        folded = _without_syntax(folded)
+    return folded
+
+
+def _without_syntax(folded: Folded) -> Folded:
+    """Weights and tags filled up, so that what stands around them is side by side; words of tags come last."""
+    text, latin = _filled(_WEIGHT, folded.text), folded.latin
+    tags = [found.span() for found in _TAG.finditer(text)]
+    if text != folded.text:
+        latin = "".join(
+            new if new == _FILLER != old else one for new, old, one in zip(text, folded.text, latin, strict=True)
+        )
+    if not tags:
+        return Folded(text, latin, folded.starts, folded.ends)
+    starts = folded.starts or tuple(range(len(text)))
+    ends = folded.ends or tuple(range(1, len(text) + 1))
+    for start, end in tags:
+        inner = slice(start + 1, end - 1)
+        text, latin = f"{text} {text[inner]}", f"{latin} {latin[inner]}"
+        starts += (starts[start], *starts[inner])
+        ends += (ends[start], *ends[inner])
+        hole = _FILLER * (end - start)
+        text, latin = text[:start] + hole + text[end:], latin[:start] + hole + latin[end:]
+    return Folded(text, latin, starts, ends)
+
+
+def _filled(pattern: re.Pattern[str], text: str) -> str:
+    return pattern.sub(lambda found: _FILLER * len(found[0]), text)
+
+
+def _fold_characters(text: str) -> Folded:
     """Comparable characters; a base character and its combining marks are folded together."""
-    start = end = 0
-    cluster = ""
+    folded: list[str] = []
+    latin: list[str] = []
+    starts: list[int] = []
+    ends: list[int] = []
+    for cluster, start, end in _clusters(text):
+        out, look = _fold(cluster)
+        folded.append(out)
+        latin.append(look)
+        starts += [start] * len(out)
+        ends += [end] * len(out)
+    return Folded("".join(folded), "".join(latin), tuple(starts), tuple(ends))
+
+
+def _clusters(text: str) -> list[Span]:
+    """Visible characters, each with the marks that combine with it."""
+    found: list[Span] = []
     for position, character in enumerate(text):
         if _is_invisible(character):
             continue
-        if cluster and not unicodedata.combining(character):
-            yield from (_Character(one, start, end) for one in _fold(cluster))
-            cluster = ""
-        if not cluster:
-            start = position
-        cluster += character
-        end = position + 1
-    yield from (_Character(one, start, end) for one in _fold(cluster))
+        if found and not character.isascii() and unicodedata.combining(character):
+            cluster, start, _ = found[-1]
+            found[-1] = (cluster + character, start, position + 1)
+        else:
+            found.append((character, position, position + 1))
+    return found
 
 
-def _fold(cluster: str) -> str:
-    """NFKD, diacritics off, casefold; twice, because casefolding can bring back what decomposes."""
+@lru_cache(maxsize=_MOST_REMEMBERED)
+def _fold(cluster: str) -> tuple[str, str]:
+    """NFKD, diacritics off, casefold, twice, because casefolding can bring back what decomposes; and its Latin look."""
+    folded = cluster
     for _ in range(2):
-        decomposed = unicodedata.normalize("NFKD", cluster)
+        decomposed = unicodedata.normalize("NFKD", folded)
         bare = "".join(one for one in decomposed if not _is_diacritic(one) and not _is_invisible(one))
-        cluster = unicodedata.normalize("NFKD", bare.casefold())
-    return cluster
+        folded = unicodedata.normalize("NFKD", bare.casefold())
+    look = latin_letter(unicodedata.normalize("NFKD", cluster)[:1])
+    if len(folded) == 1 and not folded.isascii() and look:
+        return folded, look
+    return folded, "".join(latin_letter(one) or one for one in folded)
 
 
 def _is_diacritic(character: str) -> bool:
@@ -91,6 +194,7 @@ def _is_diacritic(character: str) -> bool:
     return order == 1 or order >= _FIRST_DIACRITIC_CLASS
 
 
+@lru_cache(maxsize=_MOST_REMEMBERED)
 def _is_invisible(character: str) -> bool:
     """Zero-width, bidirectional, control and variation characters; white space is none of them."""
     if character.isascii():
@@ -103,15 +207,7 @@ def _is_invisible(character: str) -> bool:
     return unicodedata.category(character) in {"Cf", "Cc", "Cs"} and not character.isspace()
 
 
-def _without_weights(characters: list[_Character]) -> list[_Character]:
-    """Drop prompt weights, so that `(santa:1.2) claus` still reads as two words side by side."""
-    text = "".join(character.text for character in characters)
-    dropped: set[int] = set()
-    for weight in _WEIGHT.finditer(text):
-        dropped.update(range(weight.start(), weight.end()))
-    return [character for position, character in enumerate(characters) if position not in dropped]
-
-
+@lru_cache(maxsize=_MOST_REMEMBERED)
 def _kind(character: str) -> str:
     """`word` joins its neighbours, `alone` is a word of its own (a pictograph, an ideograph), `gap` separates."""
     category = unicodedata.category(character)

@@ -10,8 +10,10 @@ from typing import Any, TypeAlias
 
 from pydantic import BaseModel, ValidationError
 
-from safegen.policy.checks import Path, Problem, did_you_mean
-from safegen.policy.model import INCONSISTENT, RULE_KINDS, Concept, EraseReview, Policy, Words
+from safegen.policy.lookups import Path, Problem, did_you_mean
+from safegen.policy.model import INCONSISTENT, Policy
+from safegen.policy.parts import NO_SUCH_DATE, Concept, Rollout, RuleException, When, Words
+from safegen.policy.rules import RULE_KINDS, EraseReview
 
 Finding: TypeAlias = Mapping[str, Any]
 _PATTERNS = "use small letters, digits, `-`, `_` and `.`, and begin with a letter or digit"
@@ -33,7 +35,12 @@ _BELONGS = {
 
 
 def shape_problems(data: object) -> Iterator[Problem]:
-    """All problems of shape: fields missing, unknown or of the wrong kind."""
+    """All problems of shape: fields missing, unknown or of the wrong kind.
+
+    What an overlay leaves to the policy that it extends is not missing.
+    """
+    if isinstance(data, Mapping) and data.get("extends"):
+        data = {"base": "inherited", "rules": [], **data}
     findings = _findings(data)
     if isinstance(data, Mapping) and isinstance(data.get("rules"), list):
         guessed = [_with_action(rule) for rule in data["rules"]]
@@ -129,8 +136,9 @@ def _owner(path: Path, location: tuple[str | int, ...]) -> type[BaseModel]:
     """The model whose field the last part of a path would have been."""
     if "match" in path[:-1]:
         return Words
-    if "reviews" in path[:-1]:
-        return EraseReview
+    for key, model in _OWNERS:
+        if key in path[:-1]:
+            return model
     if path[0] == "concepts" and len(path) > 1:
         return Concept
     if path[0] == "rules" and len(path) > 1:
@@ -167,7 +175,15 @@ def _wrong_choice(path: Path, value: object, expected: list[str]) -> Problem:
 
 
 def _pattern(finding: Finding, path: Path) -> Problem:
-    return Problem(path, f"{_field(path)} cannot be {_show(finding['input'])}", _PATTERNS, semantic=False)
+    hints = {"expires": "write a day as YYYY-MM-DD", "extends": "write a relative path that ends in `.yaml`"}
+    last = next((part for part in reversed(path) if isinstance(part, str)), "")
+    hint = hints.get(last, _PATTERNS)
+    return Problem(path, f"{_field(path)} cannot be {_show(finding['input'])}", hint, semantic=False)
+
+
+def _no_such_date(finding: Finding, path: Path) -> Problem:
+    hint = "write a day as YYYY-MM-DD, one that is in the calendar"
+    return Problem(path, f"{_field(path)}: there is no day {_show(finding['input'])}", hint, semantic=False)
 
 
 def _show(value: object) -> str:
@@ -179,6 +195,12 @@ def _show(value: object) -> str:
     return f"`{text[:40]}...`" if len(text) > 40 else f"`{text}`"  # noqa: PLR2004 - as much as a line shows well
 
 
+_OWNERS: tuple[tuple[str, type[BaseModel]], ...] = (
+    ("when", When),
+    ("rollout", Rollout),
+    ("reviews", EraseReview),
+    ("exceptions", RuleException),
+)
 _WORDINGS: dict[str, Callable[[Finding, Path], Problem]] = {
     "missing": _missing,
     "extra_forbidden": _unknown,
@@ -186,4 +208,5 @@ _WORDINGS: dict[str, Callable[[Finding, Path], Problem]] = {
     "union_tag_invalid": _wrong_action,
     "union_tag_not_found": _no_action,
     "string_pattern_mismatch": _pattern,
+    NO_SUCH_DATE: _no_such_date,
 }

@@ -50,8 +50,8 @@ def test_a_refusal_names_the_category() -> None:
 
 
 def test_the_first_refuse_rule_speaks() -> None:
-    """Of several refuse rules that match, the first of the policy gives the reason."""
-    refusal = decided("b a", refuse("a", rule="one"), refuse("b", rule="two")).refusal
+    """Of several refuse rules that match, the one of the smallest id gives the reason."""
+    refusal = decided("b a", refuse("b", rule="two"), refuse("a", rule="one")).refusal
     assert refusal is not None
     assert refusal.rule == "one"
 
@@ -73,16 +73,16 @@ def test_review_rules_never_join_the_bundle() -> None:
     """A review-only rule orders a look and puts nothing into the bundle."""
     decision = decided("santa", erase() | {"action": "review", "reviews": [LOOK]})
     assert (decision.action, decision.bundle) == ("review", ())
-    assert decision.reviews[0].targets == ("cat", "santa claus", "van gogh", "pistol")
+    assert decision.reviews[0].targets == ("cat", "pistol", "santa claus", "van gogh")
     assert decision.reviews[0].ladder == ("withhold",)
 
 
 def test_the_strongest_rule_wins_a_concept() -> None:
-    """Where rules erase the same concept it joins once: strength under the ceiling, then an open gate, then order."""
+    """Where rules erase the same concept it joins once: strength under the ceiling, then an open gate, then the id."""
     weak, capped = erase("weak"), erase("capped", strength=3, ceiling=0.5)
     strong, opened = erase("strong", strength=2), erase("opened", strength=2, transport="open")
     assert [item.rule for item in decided("cat", weak, capped, strong, opened).bundle] == ["opened"]
-    assert [item.rule for item in decided("cat", weak, erase("equal")).bundle] == ["weak"]
+    assert [item.rule for item in decided("cat", weak, erase("equal")).bundle] == ["equal"]
 
 
 def test_the_longest_phrase_is_reported() -> None:

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import os
+import time
 from pathlib import Path
 
 import pytest
+import yaml
+from ruamel.yaml import YAML
 
 from safegen.errors import PolicyError, PolicySemanticError, PolicySyntaxError
 from safegen.policy import DiagnosedSyntaxError, load_policy, load_policy_file
-from safegen.policy.document import LARGEST_FILE
+from safegen.policy.document import LARGEST_FILE, read_document
+from safegen.policy.nodes import Builder, plain_data, tree
 from tests.unit.policy.conftest import erase, policy_of
 
 ROOT = Path(__file__).parents[3]
@@ -21,7 +25,7 @@ DEFAULT = (ROOT / "policies" / "default.yaml").read_text(encoding="utf-8")
 def test_diagnostics_read_as_agreed(path: Path) -> None:
     """The message for a broken policy is the stored text; UPDATE_GOLDEN=1 renews it."""
     with pytest.raises(PolicyError) as caught:
-        load_policy(path.read_text(encoding="utf-8"), source=path.name)
+        load_policy(path.read_bytes(), source=path.name, read=lambda name: (GOLDEN / name).read_bytes())
     stored = path.with_suffix(".txt")
     if os.environ.get("UPDATE_GOLDEN") == "1":
         stored.write_text(f"{caught.value}\n", encoding="utf-8")
@@ -42,17 +46,25 @@ def test_diagnostics_read_as_agreed(path: Path) -> None:
         "? [a]\n: b",
         "version: 0x" + "f" * 9000,
         "x" * (LARGEST_FILE + 1),
+        b"{a: " * 300_000,
+        "- &a" * 300_000,
+        "a: b\n" * 200_000,
+        "'" + "x" * 1_000_000,
+        "a: *nothing",
+        "? " * 100_000,
         "",
         "--- a\n--- b",
     ],
-    ids=range(13),
+    ids=range(19),
 )
 def test_hostile_text_is_a_syntax_error(text: str | bytes) -> None:
-    """Bombs, broken encodings and odd YAML end in a typed error with at least one diagnostic."""
+    """Bombs, broken encodings and odd YAML end within seconds in a typed error with at least one diagnostic."""
+    started = time.process_time()
     with pytest.raises(DiagnosedSyntaxError) as caught:
         load_policy(text, source="hostile.yaml")
     assert caught.value.diagnostics
     str(caught.value).encode()
+    assert time.process_time() - started < 5
 
 
 def test_kinds_of_error_are_told_apart() -> None:
@@ -83,3 +95,34 @@ def test_a_changed_copy_is_checked_and_has_its_own_digest() -> None:
     assert policy.model_copy(update={"version": 2}).digest != policy.digest
     with pytest.raises(ValueError, match="no concept"):
         policy.model_copy(update={"concepts": ()})
+
+
+TRICKY = """
+extra: [{b: [1, 010, 0x1f, 0o17, 1_000, 1e3, -.5, .inf, no, true, ~, 2026-02-01, 'x', '1', "\\t"], c: }, {}, []]
+"""
+
+
+def test_all_ways_of_reading_agree() -> None:
+    """The quick pass, the one with places and an independent YAML 1.2 parser give the same data."""
+    text = DEFAULT + TRICKY
+    quick = plain_data(yaml.parse(text, yaml.SafeLoader))
+    assert quick is not None
+    by_other = YAML(typ="safe", pure=True).load(text.replace("2026-02-01", "'2026-02-01'"))
+    assert Builder(tree(yaml.parse(text, yaml.SafeLoader))).data == quick[0] == by_other
+
+
+def test_aliases_are_read_with_care() -> None:
+    """Text with aliases is not for the quick pass, and reads like the text written out."""
+    document = read_document("a: &a [1, {b: c}]\nd: [*a, *a]\n", "x")
+    assert plain_data(yaml.parse("a: &a [1]", yaml.SafeLoader)) is None
+    assert document.data == {"a": [1, {"b": "c"}], "d": [[1, {"b": "c"}]] * 2}
+
+
+def test_a_large_broken_file_is_reported_in_time() -> None:
+    """Three thousand rules with a mistake in each give three thousand diagnostics in seconds."""
+    rules = "".join(f"  - {{id: r{at}, match: {{phrases: [gun]}}, action: refuse}}\n" for at in range(3000))
+    started = time.process_time()
+    with pytest.raises(DiagnosedSyntaxError) as caught:
+        load_policy(DEFAULT[: DEFAULT.index("rules:")] + "rules:\n" + rules, source="x")
+    assert len(caught.value.diagnostics) == 3000
+    assert time.process_time() - started < 10

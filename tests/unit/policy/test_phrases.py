@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import pytest
 
-from safegen.policy.normalise import normalise
 from safegen.policy.phrases import PhraseIndex
 
 
 def found(prompt: str, *phrases: str) -> list[str]:
     index = PhraseIndex((phrase, phrase) for phrase in phrases)
-    return [meaning for _, _, meaning in index.find(normalise(prompt))]
+    return [meaning for _, _, meaning in index.read(prompt).found]
 
 
 @pytest.mark.parametrize(

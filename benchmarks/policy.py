@@ -1,0 +1,191 @@
+"""The policy engine: disguises caught, ordinary captions left alone, decisions a second, a huge policy checked.
+
+Speeds are in seconds of processor time on one core, so that other work on the machine does not count; the wall-clock
+time of the check is shown beside it.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+import subprocess
+import sys
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from policy_prompts import PHRASES, SCUNTHORPE_LIST, captions, evasions
+from reporting import RESULTS, Report
+
+from safegen.policy import Policy, PromptRequest, decide
+
+LETTERS = "abcdefghijklmnopqrstuvwxyz"
+
+
+def policy_of(lists: Sequence[Sequence[str]]) -> Policy:
+    """A policy with one refuse rule for each list of phrases."""
+    rules = [
+        {"id": f"rule-{at}", "match": {"phrases": list(phrases)}, "action": "refuse", "reason": "Not here."}
+        for at, phrases in enumerate(lists)
+    ]
+    head = {"apiVersion": "safegen/v1", "kind": "Policy", "id": "benchmark", "version": 1, "base": "sticker"}
+    return Policy.model_validate({**head, "rules": rules})
+
+
+def made_up(draw: random.Random) -> str:
+    """A phrase of one or two words that nobody uses."""
+    return " ".join("".join(draw.choices(LETTERS, k=draw.randint(4, 9))) for _ in range(draw.randint(1, 2)))
+
+
+def large_policy(rules: int, each: int) -> Policy:
+    """A policy of that many rules with that many phrases each; the forbidden phrases are spread among them."""
+    draw = random.Random(3)
+    lists = [[made_up(draw) for _ in range(each)] for _ in range(rules)]
+    for at, phrase in enumerate(PHRASES):
+        lists[at % rules][0 if at < rules else 1] = phrase
+    return policy_of(lists)
+
+
+def touched(policy: Policy, prompt: str) -> bool:
+    """Whether any rule touches the prompt."""
+    return decide(policy, PromptRequest(prompt=prompt)).action != "allow"
+
+
+def evasion_suite(report: Report, policy: Policy, each: int) -> None:
+    asked, caught, missed = Counter[str](), Counter[str](), dict[str, str]()
+    for technique, phrase, prompt in evasions(each=each):
+        found = any(match.phrase == phrase for match in decide(policy, PromptRequest(prompt=prompt)).matches)
+        asked[technique] += 1
+        caught[technique] += found
+        if not found:
+            missed.setdefault(technique, f"{phrase}: {prompt!r}")
+    rows = [(name, asked[name], caught[name], caught[name] / asked[name], missed.get(name, "")) for name in asked]
+    report.tables.append(("disguises", ("technique", "variants", "caught", "share", "first one missed"), rows))
+    report.at_least("variants in the evasion suite", asked.total(), 5000, "prompts")
+    report.at_least("disguises caught", caught.total() / asked.total(), 0.99)
+
+
+def benign_suite(report: Report, policy: Policy, prompts: Sequence[str]) -> None:
+    rows: list[Sequence[Any]] = []
+    both = 0
+    for name, suite in (("captions", prompts), ("Scunthorpe list", SCUNTHORPE_LIST)):
+        wrong = [prompt for prompt in suite if touched(policy, prompt)]
+        both += len(wrong)
+        rows.append((name, len(suite), len(wrong), f"{len(wrong) / len(suite):.3%}", "; ".join(wrong[:5])))
+    report.tables.append(("ordinary prompts", ("suite", "prompts", "touched", "share", "which"), rows))
+    report.at_least("ordinary prompts asked", len(prompts), 20_000, "prompts")
+    report.at_most("ordinary prompts touched", both / (len(prompts) + len(SCUNTHORPE_LIST)), 0.001)
+
+
+def rate(policy: Policy, prompts: Sequence[str]) -> float:
+    """Decisions a second of processor time, once the index is there."""
+    requests = [PromptRequest(prompt=prompt) for prompt in prompts]
+    decide(policy, PromptRequest(prompt="builds the index"))
+    started = time.process_time()
+    for request in requests:
+        decide(policy, request)
+    return len(requests) / (time.process_time() - started)
+
+
+def speed(report: Report, prompts: Sequence[str], *, quick: bool) -> None:
+    policy = large_policy(200, 25)
+    started = time.process_time()
+    decide(policy, PromptRequest(prompt="warm"))
+    built = time.process_time() - started
+    draw = random.Random(5)
+    novel = [" ".join("".join(draw.choices(LETTERS, k=draw.randint(3, 9))) for _ in range(11)) for _ in range(5000)]
+    disguised = [prompt for _, _, prompt in evasions(each=1, seed=9)]
+    first, mixed = rate(policy, prompts), rate(policy, prompts)
+    rows = [
+        ("captions, first time", first),
+        ("captions, words seen before", mixed),
+        ("nothing but words never seen before", rate(policy, novel)),
+        ("nothing but disguised forbidden phrases", rate(policy, disguised)),
+    ]
+    report.tables.append(
+        ("200 rules, 5,000 phrases", ("prompts", "decisions/s"), [(one, int(two)) for one, two in rows])
+    )
+    report.at_least("decisions, 200 rules and 5,000 phrases", first, 20_000, "prompts/s")
+    sizes = (100, 1000, 10_000) if quick else (100, 1000, 10_000, 100_000)
+    by_size = [(size, 1e6 / rate(large_policy(max(1, size // 25), 25), prompts[:3000])) for size in sizes]
+    lengths = [10, 20, 40, 80, 160, 320]
+    by_length = [(length, 1e6 / rate(policy, [_long(prompts, at, length) for at in range(400)])) for length in lengths]
+    report.tables.append(("cost by number of phrases", ("phrases", "microseconds a prompt"), list(by_size)))
+    report.tables.append(("cost by length", ("words in the prompt", "microseconds a prompt"), list(by_length)))
+    report.at_most("cost of the most phrases against the fewest", by_size[-1][1] / by_size[0][1], 2.0, "times")
+    report.extra["index built"] = built
+    if not quick:
+        plot(by_size, by_length)
+
+
+def _long(prompts: Sequence[str], at: int, words: int) -> str:
+    return " ".join(" ".join(prompts[at * 30 : at * 30 + words // 6 + 2]).split()[:words])
+
+
+def plot(by_size: Sequence[tuple[int, float]], by_length: Sequence[tuple[int, float]]) -> None:
+    """Keep both costs as a picture."""
+    import matplotlib as mpl
+
+    mpl.use("Agg")
+    from matplotlib import pyplot as plt
+
+    figure, (left, right) = plt.subplots(1, 2, figsize=(9, 3.4), sharey=False)
+    left.plot(*zip(*by_size, strict=True), marker="o")
+    left.set(xscale="log", ylim=0, xlabel="phrases in the policy", ylabel="microseconds a prompt", title="by policy")
+    right.plot(*zip(*by_length, strict=True), marker="o")
+    right.set(ylim=0, xlim=0, xlabel="words in the prompt", ylabel="microseconds a prompt", title="by prompt")
+    figure.tight_layout()
+    figure.savefig(RESULTS / "policy.png", dpi=100)
+
+
+def check_of_a_huge_policy(report: Report) -> None:
+    """The command, in a process of its own, with torch out of reach."""
+    draw = random.Random(4)
+    lines = ["apiVersion: safegen/v1", "kind: Policy", "id: huge", "version: 1", "base: sticker", "rules:"]
+    for at in range(10_000):
+        phrases = ", ".join(made_up(draw) for _ in range(10))
+        lines += [f"  - id: rule-{at}", "    match:", f"      phrases: [{phrases}]", "    action: refuse"]
+        lines += ["    reason: Not here."]
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder, "huge.yaml")
+        path.write_text("\n".join(lines) + "\n", encoding="utf-8")
+        code = "import sys; sys.modules['torch'] = None; from safegen.cli import main; main()"
+        command = [sys.executable, "-c", code, "policy", "check", str(path)]
+        results = []
+        for _ in range(3):
+            started, before = time.perf_counter(), os.times()
+            subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
+            after = os.times()
+            spent = after.children_user - before.children_user + after.children_system - before.children_system
+            results.append((spent, time.perf_counter() - started))
+        size = path.stat().st_size / 1e6
+    rows = [(f"{size:.1f} MB", spent, wall) for spent, wall in results]
+    title = "`safegen policy check`, 10,000 rules and 100,000 phrases, torch absent"
+    report.tables.append((title, ("file", "processor seconds", "wall seconds"), rows))
+    report.at_most("check of 10,000 rules and 100,000 phrases, best of 3", min(results)[0], 2.0, "processor seconds")
+
+
+def main(
+    *,
+    quick: Annotated[bool, typer.Option(help="Fewer variants, no plot, nothing kept.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON last.")] = False,
+) -> None:
+    """Run all four."""
+    report = Report("policy")
+    prompts = captions(20_000)
+    policy = policy_of([[phrase] for phrase in PHRASES])
+    evasion_suite(report, policy, 2 if quick else 5)
+    benign_suite(report, policy, prompts)
+    speed(report, prompts, quick=quick)
+    check_of_a_huge_policy(report)
+    report.finish(as_json=as_json, keep=not quick)
+    if not all(bar.holds for bar in report.bars):
+        raise typer.Exit(1)
+
+
+if __name__ == "__main__":
+    typer.run(main)

@@ -1,0 +1,96 @@
+"""Reading plain JSON-like data whose shape nobody has checked yet.
+
+Invariant: never raises; what has the wrong shape is skipped.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from difflib import get_close_matches
+from typing import Any, TypeAlias
+
+from safegen.policy.normalise import normalise
+
+Path: TypeAlias = tuple[str | int, ...]
+Fields: TypeAlias = Mapping[str, Any]
+_WORD_KINDS = ("concepts", "categories", "phrases")
+_MOST_COMPARED = 2000
+_MOST_LISTED = 20
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """Something wrong at a path inside the policy; `on_key` points at the field's name instead of its value."""
+
+    path: Path
+    message: str
+    hint: str = ""
+    on_key: bool = False
+    semantic: bool = True
+
+
+def did_you_mean(word: str, known: Iterable[str]) -> str:
+    """A hint that names the closest known word, or lists the known ones if none is close."""
+    words = list(dict.fromkeys(known))
+    close = get_close_matches(word[:100].casefold(), words[:_MOST_COMPARED], n=1)
+    if close:
+        return f"did you mean `{close[0]}`?"
+    more = ", ..." if len(words) > _MOST_LISTED else ""
+    return f"known: {', '.join(words[:_MOST_LISTED])}{more}" if words else ""
+
+
+def members(data: Fields, key: str, path: Path) -> list[tuple[Path, Fields]]:
+    """The entries of a list of mappings, with their paths."""
+    values = data.get(key)
+    if not isinstance(values, list | tuple):
+        return []
+    return [((*path, key, at), value) for at, value in enumerate(values) if isinstance(value, Mapping)]
+
+
+def strings(data: Fields, key: str, path: Path = ()) -> list[tuple[Path, str]]:
+    """The entries of a list of strings, with their paths."""
+    values = data.get(key)
+    if not isinstance(values, list | tuple):
+        return []
+    return [((*path, key, at), value) for at, value in enumerate(values) if isinstance(value, str)]
+
+
+def wordless(holder: Fields, path: Path, key: str = "phrases") -> Iterator[Problem]:
+    """Phrases of a list that have no word in them."""
+    values = holder.get(key)
+    if not isinstance(values, list | tuple):
+        return
+    for at, phrase in enumerate(values):
+        if isinstance(phrase, str) and not (phrase[:1].isascii() and phrase[:1].isalnum()) and not normalise(phrase):
+            hint = "write a word, or remove the entry"
+            yield Problem((*path, key, at), "an empty phrase matches nothing", hint)
+
+
+def names_nothing(match: Fields) -> bool:
+    """Whether a mapping of words holds none."""
+    return all(kind not in match or match[kind] in ([], ()) for kind in _WORD_KINDS)
+
+
+class Concepts:
+    """The concepts of a policy, to be found by name and by category; of equal names, the first."""
+
+    def __init__(self, data: Fields) -> None:
+        self.names: dict[str, Fields] = {}
+        self.categories: dict[str, list[Fields]] = {}
+        for _, concept in members(data, "concepts", ()):
+            name, category = concept.get("name"), concept.get("category")
+            if isinstance(name, str):
+                self.names.setdefault(name, concept)
+            if isinstance(category, str):
+                self.categories.setdefault(category, []).append(concept)
+
+    def named_by(self, rule: Fields) -> list[Fields]:
+        """The concepts that a rule names, directly or by category."""
+        match = rule.get("match")
+        if not isinstance(match, Mapping):
+            return []
+        found = [self.names[name] for _, name in strings(match, "concepts") if name in self.names]
+        for _, category in strings(match, "categories"):
+            found += [one for one in self.categories.get(category, []) if one not in found]
+        return found

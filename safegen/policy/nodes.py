@@ -1,0 +1,275 @@
+"""The events of a YAML parser as a tree, and the tree as plain data, with or without the place of each part.
+
+Invariants: the number of nodes is bounded, aliases counted as often as they are used; scalars are read as in YAML 1.2
+(`no` is text, `010` is ten); both ways of building give the same data.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+
+from yaml.events import AliasEvent, Event, MappingEndEvent, MappingStartEvent, ScalarEvent, SequenceEndEvent
+from yaml.events import SequenceStartEvent as ListStartEvent
+
+from safegen.policy.lookups import Path, Problem
+
+MOST_NODES = 1_000_000
+MOST_EXPANDED = 50_000
+"""Nodes in all when aliases are used; without aliases nothing expands."""
+MOST_NOTED = 1000
+"""Oddities of one file that are listed; who has more has made the same mistake a thousand times."""
+LONGEST_NUMBER = 40
+"""In characters; what is longer is left as text, which no number field accepts."""
+
+_LONE_SURROGATE = re.compile("[\ud800-\udfff]")
+_NULLS = frozenset({"", "~", "null", "Null", "NULL"})
+_TRUTHS = {
+    **dict.fromkeys(("true", "True", "TRUE"), True),
+    **dict.fromkeys(("false", "False", "FALSE"), False),
+}
+_INTEGER = re.compile(r"[-+]?(?:[0-9][0-9_]*|0b[01_]+|0o[0-7_]+|0x[0-9a-fA-F_]+)")
+_FLOAT = re.compile(
+    r"[-+]?(?:[0-9][0-9_]*\.?[0-9_]*(?:[eE][-+]?[0-9]+)?|\.[0-9][0-9_]*(?:[eE][-+]?[0-9]+)?|\.(?:inf|Inf|INF))|\.(?:nan|NaN|NAN)"
+)
+_NUMBER_STARTS = frozenset("0123456789+-.")
+_RESOLVED_STARTS = _NUMBER_STARTS | frozenset(("", *"~nNtTfF"))
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where something stands: line and column from 0, and how many characters of that line it covers."""
+
+    line: int
+    column: int
+    width: int = 1
+
+    @staticmethod
+    def of(first: Any, last: Any = None) -> Place:
+        """The place of what one or two events span; if that is several lines, only its beginning."""
+        start, end = first.start_mark, (last or first).end_mark
+        width = end.column - start.column if end is not None and end.line == start.line else 1
+        return Place(start.line, start.column, max(1, width))
+
+
+Places: TypeAlias = dict[Path, Place]
+
+
+class TooMuchError(Exception):
+    """The text stands for more than may be built, or for something endless."""
+
+    def __init__(self, place: Place, message: str = "the file expands to too much") -> None:
+        super().__init__(message)
+        self.place, self.message = place, message
+        self.hint = "use fewer aliases" if "expands" in message else ""
+
+
+class Node:
+    """A scalar (`children` is None), a list, or a mapping (keys and values in turn)."""
+
+    __slots__ = ("children", "end", "event", "mapping", "open", "size")
+
+    def __init__(self, event: Any, children: list[Node] | None = None, *, mapping: bool = False) -> None:
+        self.event = self.end = event
+        self.children = children
+        self.mapping = mapping
+        self.open = children is not None
+        self.size = 1
+
+    @property
+    def place(self) -> Place:
+        """Where it begins."""
+        return Place.of(self.event, self.end)
+
+
+def tree(events: Iterable[Event]) -> Node | None:
+    """The tree of a document's events, aliases pointing at the nodes that they name; None if there is none.
+
+    Raises:
+        TooMuchError: it has more nodes than allowed, or an alias inside what it names, or of nothing.
+    """
+    root: Node | None = None
+    stack: list[Node] = []
+    anchors: dict[str, Node] = {}
+    for event in events:
+        kind = type(event)
+        if kind is ScalarEvent:
+            node = Node(event)
+        elif kind is MappingStartEvent or kind is ListStartEvent:
+            node = Node(event, [], mapping=kind is MappingStartEvent)
+        elif kind is MappingEndEvent or kind is SequenceEndEvent:
+            stack[-1].end = event
+            _close(stack.pop(), stack, aliased=bool(anchors))
+            continue
+        elif kind is AliasEvent:
+            node = _named(event, anchors)
+        else:
+            continue
+        if kind is not AliasEvent and event.anchor:
+            anchors[event.anchor] = node
+        if stack:
+            siblings = stack[-1].children
+            if siblings is not None:
+                siblings.append(node)
+                stack[-1].size += node.size
+        else:
+            root = node
+        if node.open and kind is not AliasEvent:
+            stack.append(node)
+    return root
+
+
+def _close(node: Node, stack: list[Node], *, aliased: bool) -> None:
+    node.open = False
+    if stack:
+        stack[-1].size += node.size - 1
+    if node.size > (MOST_EXPANDED if aliased else MOST_NODES):
+        raise TooMuchError(node.place)
+
+
+def _named(event: Any, anchors: dict[str, Node]) -> Node:
+    node = anchors.get(event.anchor)
+    if node is None:
+        raise TooMuchError(Place.of(event), f"not YAML: found undefined alias {event.anchor!r}")
+    if node.open:
+        raise TooMuchError(Place.of(event))
+    return node
+
+
+def plain_data(events: Iterable[Event]) -> tuple[object] | None:  # noqa: C901, PLR0912 - one loop, for its speed
+    """The data of plain text in one pass, in a tuple of its own; None if anything asks for a closer look.
+
+    Tags, anchors, aliases, names that appear twice or are no words, and an empty text are left to `tree`.
+    """
+    stack: list[tuple[Any, Any]] = []
+    root: list[object] = []
+    into: Any = root
+    name: str | None = None
+    count = 0
+    for event in events:
+        kind = type(event)
+        if kind is ScalarEvent:
+            value, plain = event.value, event.implicit[0]
+            if event.tag is not None or event.anchor is not None or not _is_text(value):
+                return None
+            if type(into) is dict and name is None:
+                if value in into:
+                    return None
+                name = value
+                continue
+            if plain and value[:1] in _RESOLVED_STARTS:
+                value = resolve(value)
+        elif kind is MappingStartEvent or kind is ListStartEvent:
+            if event.tag is not None or event.anchor is not None or (type(into) is dict and name is None):
+                return None
+            value = {} if kind is MappingStartEvent else []
+        elif kind is MappingEndEvent or kind is SequenceEndEvent:
+            into, name = stack.pop()
+            continue
+        elif kind is AliasEvent:
+            return None
+        else:
+            continue
+        count += 1
+        if count > MOST_NODES:
+            return None
+        if type(into) is dict:
+            into[name], name = value, None
+        else:
+            into.append(value)
+        if type(value) in {dict, list}:
+            stack.append((into, name))
+            into, name = value, None
+    return (root[0],) if root else None
+
+
+def _is_text(value: str) -> bool:
+    return value.isascii() or _LONE_SURROGATE.search(value) is None
+
+
+def resolve(text: str) -> object:
+    """A plain scalar as null, truth value, number or text."""
+    if text in _NULLS:
+        return None
+    if text in _TRUTHS:
+        return _TRUTHS[text]
+    if text[0] in _NUMBER_STARTS and len(text) <= LONGEST_NUMBER:
+        return _number(text)
+    return text
+
+
+def _number(text: str) -> object:
+    bare = text.replace("_", "")
+    try:
+        if _INTEGER.fullmatch(text):
+            return int(bare, 0 if bare.lstrip("+-").startswith(("0x", "0o", "0b")) else 10)
+        if _FLOAT.fullmatch(text):
+            return float(bare.lower().replace(".inf", "inf").replace(".nan", "nan"))
+    except ValueError:
+        return text
+    return text
+
+
+def scalar(event: Any) -> tuple[object, str, str]:
+    """The value of a scalar, and what is wrong with it and what to do, both empty if nothing is."""
+    text: str = event.value
+    if event.tag not in {None, "!", "tag:yaml.org,2002:str"}:
+        return text, f"tag `{event.tag}` is not supported", "remove it"
+    if _LONE_SURROGATE.search(text):
+        replaced = _LONE_SURROGATE.sub("\N{REPLACEMENT CHARACTER}", text)
+        return replaced, "half of a surrogate pair is not a character", "remove the escape"
+    return (resolve(text) if event.implicit[0] and event.tag is None else text), "", ""
+
+
+class Builder:
+    """Turns a tree into plain data and notes places and problems."""
+
+    def __init__(self, root: Node | None) -> None:
+        self.values: Places = {}
+        self.keys: Places = {}
+        self.problems: list[Problem] = []
+        self.data = self._build(root, ()) if root is not None else None
+
+    def _build(self, node: Node, path: Path) -> object:
+        """The data of a node; `path` is where it stands in the data."""
+        self.values[path] = node.place
+        build: Callable[[Node, Path], object] = self._scalar
+        if node.children is not None:
+            build = self._mapping if node.mapping else self._list
+            if node.event.tag is not None:
+                self._note(node.place, path, f"tag `{node.event.tag}` is not supported", "remove it")
+        return build(node, path)
+
+    def _list(self, node: Node, path: Path) -> list[object]:
+        return [self._build(child, (*path, at)) for at, child in enumerate(node.children or ())]
+
+    def _mapping(self, node: Node, path: Path) -> dict[str, object]:
+        result: dict[str, object] = {}
+        children = node.children or []
+        for key, value in zip(children[::2], children[1::2], strict=True):
+            name = getattr(key.event, "value", None)
+            if not isinstance(name, str) or key.event.tag is not None:
+                self._note(key.place, path, "a field's name must be a plain word")
+            elif name in result:
+                first = self.keys[*path, name].line + 1
+                self._note(key.place, path, f"`{name}` appears twice", f"the first is in line {first}; remove one")
+            else:
+                self.keys[*path, name] = key.place
+                result[name] = self._build(value, (*path, name))
+        return result
+
+    def _scalar(self, node: Node, path: Path) -> object:
+        value, message, hint = scalar(node.event)
+        if message:
+            self._note(node.place, path, message, hint)
+        return value
+
+    def _note(self, place: Place, path: Path, message: str, hint: str = "") -> None:
+        """Note a problem at a place that has no path of its own, e.g. a second key of the same name."""
+        if len(self.problems) >= MOST_NOTED:
+            return
+        marker = (*path, f"\0{len(self.problems)}")
+        self.values[marker] = place
+        self.problems.append(Problem(marker, message, hint, semantic=False))
