@@ -14,11 +14,10 @@ from sqlalchemy import Connection, LargeBinary, Row, Select, String, cast, exist
 from safegen.errors import LedgerTamperedError
 from safegen.ledger import merkle
 from safegen.ledger.record import Record, parse_record
+from safegen.ledger.source import ENTRIES_LIMIT
 from safegen.ledger.stages import TERMINAL_STAGES
 from safegen.ledger.tables import checkpoints, entries, nodes
 
-ENTRIES_LIMIT = 2**62
-"""No honest ledger has an entry of this number."""
 _PAGE = 1000
 _ENDING = entries.alias("ending")
 _ROWS = select(
@@ -47,11 +46,11 @@ class Entry:
 
 @dataclass(frozen=True, slots=True)
 class StoredRow:
-    """A row of the table of entries as it is on disk, believed in nothing."""
+    """A row of the table of entries as it is on disk, believed in nothing; an export has no `stage`."""
 
     entry: Entry
     request_id: str | None
-    stage: str
+    stage: str | None
 
 
 class Reader:
