@@ -12,20 +12,19 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from safegen.errors import LedgerError, LedgerTamperedError, LedgerWriteError
-from safegen.ledger import merkle
 from safegen.ledger.checkpoint import Checkpoint, verify_checkpoint
 from safegen.ledger.events import emit
 from safegen.ledger.files import replace_whole
 from safegen.ledger.folder import CHECKPOINT_FILE, DATABASE_FILE, make_folder, own_keys, publish_key
 from safegen.ledger.parts import parse_timestamp, timestamp
-from safegen.ledger.reader import LedgerReader
-from safegen.ledger.receipt import Receipt
+from safegen.ledger.reader import LedgerReader, build_receipt
 from safegen.ledger.record import Record, Recovered, canonical_bytes, request_of
 from safegen.ledger.stages import order_problem
 from safegen.ledger.store import Store
 
 if TYPE_CHECKING:
     from safegen.ledger.keys import LedgerKeys
+    from safegen.ledger.receipt import Receipt
     from safegen.ledger.transaction import Entry, Reader, Writer
 
 DEFAULT_GRACE = timedelta(minutes=15)
@@ -138,17 +137,7 @@ class Ledger(LedgerReader):
         if not 0 <= index < head.size:
             raise LedgerError(f"the ledger has no entry {index}", where=str(self._folder))
         with self._store.reading() as reader:
-            row = reader.rows(index, index + 1)[0]
-            path = merkle.inclusion_proof(reader.node, index, head.size)
-        return Receipt(
-            origin=head.origin,
-            request_id=row.request_id,
-            index=index,
-            leaf_hash=row.entry.leaf_hash.hex(),
-            tree_size=head.size,
-            path=tuple(step.hex() for step in path),
-            checkpoint=head.text,
-        )
+            return build_receipt(reader, index, head)
 
     def recover(self, *, grace: timedelta = DEFAULT_GRACE) -> list[Entry]:
         """Close the requests that have been open for longer than `grace`, as their process is taken to be gone.
