@@ -9,11 +9,12 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable
+from contextlib import suppress
 from pathlib import Path
 
 from safegen.errors import LedgerError, LedgerTamperedError
 from safegen.ledger import merkle
-from safegen.ledger.checkpoint import Checkpoint, VerifierKey, verify_checkpoint
+from safegen.ledger.checkpoint import Checkpoint, VerifierKey, parse_checkpoint, verify_checkpoint
 from safegen.ledger.export import ExportedLog
 from safegen.ledger.folder import CHECKPOINT_FILE, DATABASE_FILE
 from safegen.ledger.parts import ClosedModel
@@ -94,13 +95,16 @@ class _Verification:
     def __init__(self, key: VerifierKey) -> None:
         self._key = key
         self._problems: list[Problem] = []
-        self._tree = merkle.Tree()
+        self._tree = merkle.Frontier()
+        self._roots = {0: merkle.EMPTY_ROOT}
+        self._wanted: frozenset[int] = frozenset()
         self._states: dict[str, RequestState] = {}
         self._outcomes: Counter[str] = Counter()
         self._due = 0
 
     def run(self, log: Log, outside: Iterable[str]) -> VerificationReport:
-        stored = log.checkpoints()
+        stored, outside = log.checkpoints(), list(outside)
+        self._wanted = _claimed_sizes([*(text for _, text in stored), *outside])
         self._entries(log)
         if isinstance(log, StoredLog):
             self._strays(log)
@@ -155,16 +159,20 @@ class _Verification:
         index, leaf = row.entry.index, merkle.leaf_hash(row.entry.body)
         if leaf != row.entry.leaf_hash:
             self._report("entry.altered", "the record does not have the hash that was stored with it", index)
-        completed = self._tree.append(leaf)[1:]
-        if nodes is None:
-            nodes, completed = {}, []
-        for node in completed:
-            found = nodes.pop((index, node.level), None)
-            if found is None:
-                self._report("node.missing", f"no tree node is stored at level {node.level}", index)
-            elif found != node.hash:
-                self._report("node.altered", f"the tree node at level {node.level} contradicts the records", index)
+        completed = self._tree.append(leaf)
+        if self._tree.size in self._wanted:
+            self._roots[self._tree.size] = self._tree.root()
+        if nodes is not None:
+            self._nodes(index, completed, nodes)
         self._record(row)
+
+    def _nodes(self, index: int, completed: list[bytes], nodes: Nodes) -> None:
+        for level, value in enumerate(completed, 1):
+            found = nodes.pop((index, level), None)
+            if found is None:
+                self._report("node.missing", f"no tree node is stored at level {level}", index)
+            elif found != value:
+                self._report("node.altered", f"the tree node at level {level} contradicts the records", index)
 
     def _record(self, row: StoredRow) -> None:
         index = row.entry.index
@@ -214,8 +222,17 @@ class _Verification:
             message = f"{head.size} entries were signed, but only {self._tree.size} are here"
             self._report("checkpoint.ahead", message, head.size)
             return False
-        if self._tree.root(head.size) != head.root:
+        if self._roots.get(head.size) != head.root:
             message = f"the first {head.size} entries are not those that were signed"
             self._report("checkpoint.root", message, head.size)
             return False
         return True
+
+
+def _claimed_sizes(texts: Iterable[str]) -> frozenset[int]:
+    """The sizes that checkpoints claim, so that the roots of these trees are kept; believed in nothing."""
+    sizes = set()
+    for text in texts:
+        with suppress(LedgerTamperedError):
+            sizes.add(parse_checkpoint(text).size)
+    return frozenset(sizes)
