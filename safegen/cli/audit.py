@@ -7,11 +7,13 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, NoReturn
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from safegen.errors import LedgerTamperedError, SafegenError
+from safegen.cli import audit_data
+from safegen.cli.audit_options import TAMPERED, AsJson, Folder, PublicKey, fail, key_text, plain
+from safegen.errors import SafegenError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -19,33 +21,32 @@ if TYPE_CHECKING:
     from safegen.ledger import Entry, LedgerReader, RequestSummary, VerificationReport
 
 app = typer.Typer(no_args_is_help=True, help="Look into a ledger and verify it.")
-
-_ERROR = 1
-_TAMPERED = 4
-Folder = Annotated[Path, typer.Argument(metavar="LEDGER_DIR", help="Folder of the ledger.")]
-AsJson = Annotated[bool, typer.Option("--json", help="Write JSON for programs.")]
-PublicKey = Annotated[
-    str | None,
-    typer.Option("--key", metavar="PUB", help="Public key that you trust: its text, or a file that holds it."),
-]
+for _command in (audit_data.prove, audit_data.export, audit_data.query, audit_data.keys):
+    app.command()(_command)
 
 
 @app.command()
-def verify(ledger: Folder, key: PublicKey = None, *, as_json: AsJson = False) -> None:
+def verify(
+    ledger: Annotated[Path, typer.Argument(metavar="LEDGER", help="Folder of the ledger, or an export (.jsonl).")],
+    key: PublicKey = None,
+    kept: Annotated[list[Path] | None, typer.Option(help="Checkpoint that you kept: shows a ledger set back.")] = None,
+    *,
+    as_json: AsJson = False,
+) -> None:
     """Recompute the whole ledger and check it against its signatures."""
     from safegen.ledger import read_public_key, verify_ledger
 
     try:
-        trusted = _key(key) if key is not None else str(read_public_key(ledger))
-        report = verify_ledger(ledger, trusted)
+        trusted = key_text(key) if key is not None else str(read_public_key(ledger))
+        report = verify_ledger(ledger, trusted, known_checkpoints=map(_text, kept or ()))
     except SafegenError as error:
-        _fail(error)
+        fail(error)
     if as_json:
         typer.echo(json.dumps({"ok": report.ok, **report.model_dump(mode="json")}, indent=2))
     else:
         _render_report(report, own_key=key is None)
     if not report.ok:
-        raise typer.Exit(_TAMPERED)
+        raise typer.Exit(TAMPERED)
 
 
 @app.command()
@@ -66,7 +67,7 @@ def show(
             else:
                 _show_request(reader, request_id, as_json=as_json)
     except SafegenError as error:
-        _fail(error)
+        fail(error)
 
 
 @app.command()
@@ -82,9 +83,9 @@ def receipt(
 
     try:
         found = Receipt.from_json(file.read_bytes())
-        head = verify_receipt(found, None if record is None else _canonical(record), _key(key))
+        head = verify_receipt(found, None if record is None else _canonical(record), key_text(key))
     except SafegenError as error:
-        _fail(error)
+        fail(error)
     about = "the record" if record is not None else "a record with that hash (pass --record to check which)"
     typer.echo(f"valid: {about} is entry {found.index} of {head.size} in {head.origin}")
 
@@ -97,13 +98,11 @@ def schema() -> None:
     typer.echo(record_schema_text(), nl=False)
 
 
-def _key(text: str) -> str:
-    """The verifier key given as text or as a file."""
-    path = Path(text)
+def _text(path: Path) -> str:
     try:
-        return path.read_text(encoding="utf-8") if path.is_file() else text
+        return path.read_text(encoding="utf-8")
     except (OSError, ValueError) as error:
-        raise SafegenError(f"cannot read the key: {error}", where=text) from error
+        raise SafegenError(f"cannot read the checkpoint: {error}", where=str(path)) from error
 
 
 def _canonical(path: Path) -> bytes:
@@ -114,11 +113,6 @@ def _canonical(path: Path) -> bytes:
         return rfc8785.dumps(json.loads(path.read_bytes()))
     except ValueError as error:
         raise SafegenError(f"not a record: {error}", where=str(path)) from error
-
-
-def _fail(error: SafegenError) -> NoReturn:
-    typer.echo(f"error: {error}", err=True)
-    raise typer.Exit(_TAMPERED if isinstance(error, LedgerTamperedError) else _ERROR)
 
 
 def _render_report(report: VerificationReport, *, own_key: bool) -> None:
@@ -136,13 +130,13 @@ def _render_report(report: VerificationReport, *, own_key: bool) -> None:
         ("root", report.root),
         ("requests", f"{outcomes}; {len(report.open_requests)} open"),
     ):
-        table.add_row(name, escape(value))
+        table.add_row(name, escape(plain(value)))
     console.print(table)
     if own_key:
         console.print("[yellow]The key came from the ledger's own folder: pass --key with one that you were given.[/]")
     for problem in report.problems:
         place = "" if problem.index is None else f" at {problem.index}"
-        console.print(f"[red]{escape(problem.name)}[/]{place}: {escape(problem.message)}")
+        console.print(f"[red]{escape(problem.name)}[/]{place}: {escape(plain(problem.message))}")
     console.print("[green]No tampering found.[/]" if report.ok else f"[red]{len(report.problems)} problems found.[/]")
 
 
@@ -159,7 +153,7 @@ def _show_list(requests: Sequence[RequestSummary], *, as_json: bool) -> None:
         policy = "" if request.policy is None else f"{request.policy.id} {request.policy.version}"
         adapters = ", ".join(f"{one.adapter} ({one.gamma:.2f})" for one in request.permeabilities)
         cells = (request.time, request.request_id, request.action, request.outcome or "open", policy, adapters)
-        table.add_row(*(escape(cell or "") for cell in cells))
+        table.add_row(*(escape(plain(cell)) for cell in cells))
     Console().print(table)
 
 

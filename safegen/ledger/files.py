@@ -6,7 +6,9 @@ Invariants: a reader never sees half a file; a file made with `create_whole` is 
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import IO, TYPE_CHECKING
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -35,16 +37,38 @@ def replace_whole(path: Path, text: str, *, mode: int) -> None:
     write_draft(path, text, mode=mode).replace(path)
 
 
+@contextmanager
+def draft_of(path: Path, *, mode: int = 0o644) -> Iterator[IO[bytes]]:
+    """A fresh file beside `path` that replaces it, whole and durable, if the block ends well.
+
+    Raises:
+        OSError: if it cannot be written.
+    """
+    draft = _fresh_name(path)
+    try:
+        with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode), "wb") as file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+        draft.replace(path)
+    finally:
+        draft.unlink(missing_ok=True)
+
+
 def write_draft(path: Path, text: str, *, mode: int) -> Path:
     """Write a text durably into a fresh file beside `path`, and say where.
 
     Raises:
         OSError: if it cannot be written.
     """
-    draft = path.with_name(f".{path.name}.{os.getpid()}.{os.urandom(4).hex()}")
+    draft = _fresh_name(path)
     descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
     with os.fdopen(descriptor, "w", encoding="utf-8", newline="") as file:
         file.write(text)
         file.flush()
         os.fsync(file.fileno())
     return draft
+
+
+def _fresh_name(path: Path) -> Path:
+    return path.with_name(f".{path.name}.{os.getpid()}.{os.urandom(4).hex()}")

@@ -12,20 +12,19 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from safegen.errors import LedgerError, LedgerTamperedError, LedgerWriteError
-from safegen.ledger import merkle
 from safegen.ledger.checkpoint import Checkpoint, verify_checkpoint
+from safegen.ledger.commit import GroupCommit, append_now
 from safegen.ledger.events import emit
 from safegen.ledger.files import replace_whole
 from safegen.ledger.folder import CHECKPOINT_FILE, DATABASE_FILE, make_folder, own_keys, publish_key
 from safegen.ledger.parts import parse_timestamp, timestamp
-from safegen.ledger.reader import LedgerReader
-from safegen.ledger.receipt import Receipt
-from safegen.ledger.record import Record, Recovered, canonical_bytes, request_of
-from safegen.ledger.stages import order_problem
+from safegen.ledger.reader import LedgerReader, build_receipt
+from safegen.ledger.record import Record, Recovered, canonical_bytes
 from safegen.ledger.store import Store
 
 if TYPE_CHECKING:
     from safegen.ledger.keys import LedgerKeys
+    from safegen.ledger.receipt import Receipt
     from safegen.ledger.transaction import Entry, Reader, Writer
 
 DEFAULT_GRACE = timedelta(minutes=15)
@@ -44,6 +43,7 @@ class Ledger(LedgerReader):
         super().__init__(store, folder)
         self._keys = keys
         self._clock = clock
+        self._commit = GroupCommit(store)
 
     @classmethod
     def open(
@@ -91,7 +91,7 @@ class Ledger(LedgerReader):
         return self._keys.commit(text)
 
     def append(self, record: Record) -> Entry:
-        """Add one record; it is durable when this returns.
+        """Add one record; it is durable when this returns. Threads that append at once share a sync of the disk.
 
         Raises:
             LedgerWriteError: if it is too long, out of order within its request, or cannot be made durable.
@@ -105,8 +105,7 @@ class Ledger(LedgerReader):
             LedgerWriteError: as for `append`.
         """
         prepared = [(record, canonical_bytes(record)) for record in records]
-        with self._store.writing() as writer:
-            entries = [_append(writer, record, body) for record, body in prepared]
+        entries = self._commit.submit(prepared)
         for entry, (record, _) in zip(entries, prepared, strict=True):
             emit(entry.index, entry.leaf_hash, record)
         return entries
@@ -138,17 +137,7 @@ class Ledger(LedgerReader):
         if not 0 <= index < head.size:
             raise LedgerError(f"the ledger has no entry {index}", where=str(self._folder))
         with self._store.reading() as reader:
-            row = reader.rows(index, index + 1)[0]
-            path = merkle.inclusion_proof(reader.node, index, head.size)
-        return Receipt(
-            origin=head.origin,
-            request_id=row.request_id,
-            index=index,
-            leaf_hash=row.entry.leaf_hash.hex(),
-            tree_size=head.size,
-            path=tuple(step.hex() for step in path),
-            checkpoint=head.text,
-        )
+            return build_receipt(reader, index, head)
 
     def recover(self, *, grace: timedelta = DEFAULT_GRACE) -> list[Entry]:
         """Close the requests that have been open for longer than `grace`, as their process is taken to be gone.
@@ -160,17 +149,17 @@ class Ledger(LedgerReader):
         """
         now = self._clock()
         reason = f"no end was recorded within {int(grace.total_seconds())} seconds"
-        recovered: list[tuple[Entry, Record]] = []
+        ends: list[Record] = []
         with self._store.writing() as writer:
             for row in writer.open_requests():
                 opened = row.entry.record
                 if row.request_id is None or now - parse_timestamp(opened.time) < grace:
                     continue
-                end = Recovered(time=timestamp(now), request_id=row.request_id, reason=reason)
-                recovered.append((_append(writer, end, canonical_bytes(end)), end))
-        for entry, record in recovered:
-            emit(entry.index, entry.leaf_hash, record)
-        return [entry for entry, _ in recovered]
+                ends.append(Recovered(time=timestamp(now), request_id=row.request_id, reason=reason))
+            entries = append_now(writer, [(end, canonical_bytes(end)) for end in ends])
+        for entry, end in zip(entries, ends, strict=True):
+            emit(entry.index, entry.leaf_hash, end)
+        return entries
 
     def _first_checkpoint(self) -> None:
         """Sign the empty tree of a new ledger, and hold an old one against its last checkpoint."""
@@ -207,15 +196,6 @@ class Ledger(LedgerReader):
                 where=str(published),
                 hint="free the disk or its mode",
             ) from error
-
-
-def _append(writer: Writer, record: Record, body: bytes) -> Entry:
-    request_id = request_of(record)
-    if request_id is not None:
-        problem = order_problem(writer.stages(request_id), record.stage)
-        if problem is not None:
-            raise LedgerWriteError(f"request {request_id}: {problem}")
-    return writer.append(request_id=request_id, stage=record.stage, body=body)
 
 
 def _check_extends(reader: Reader, size: int, last: Checkpoint) -> None:

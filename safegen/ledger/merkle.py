@@ -208,3 +208,32 @@ class Tree:
     def root(self, size: int | None = None) -> bytes:
         """Root over the first `size` leaves, all by default."""
         return root(self.node, self.size if size is None else size)
+
+
+class Frontier:
+    """The right edge of a growing tree: O(log n) hashes, whatever its size."""
+
+    def __init__(self) -> None:
+        self.size = 0
+        self._edge: list[bytes] = []
+
+    def append(self, leaf: bytes) -> list[bytes]:
+        """Add a leaf hash; gives the hashes of the subtrees above it that it completes, lowest first."""
+        completed: list[bytes] = []
+        size = self.size
+        while size & 1:
+            leaf = hashlib.sha256(b"\x01" + self._edge.pop() + leaf).digest()
+            completed.append(leaf)
+            size >>= 1
+        self._edge.append(leaf)
+        self.size += 1
+        return completed
+
+    def root(self) -> bytes:
+        """Root over all leaves so far."""
+        if not self._edge:
+            return EMPTY_ROOT
+        folded = self._edge[-1]
+        for left in reversed(self._edge[:-1]):
+            folded = node_hash(left, folded)
+        return folded

@@ -43,7 +43,9 @@ def parse_timestamp(text: str) -> datetime:
 
 
 def _real_time(text: str) -> str:
-    parse_timestamp(text)
+    if text[11:13] == "24":
+        raise ValueError("there is no hour 24")
+    datetime.fromisoformat(text[:-1])
     return text
 
 

@@ -11,13 +11,19 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
+from safegen.errors import LedgerError
+from safegen.ledger import merkle
+from safegen.ledger.analysis import Analysis
+from safegen.ledger.checkpoint import Checkpoint, VerifierKey, verify_checkpoint
+from safegen.ledger.export import write_jsonl, write_parquet
 from safegen.ledger.folder import DATABASE_FILE
+from safegen.ledger.receipt import Receipt
 from safegen.ledger.record import Record, Requested
 from safegen.ledger.store import Store
 from safegen.ledger.summary import RequestSummary, summarise
 
 if TYPE_CHECKING:
-    from safegen.ledger.transaction import Entry
+    from safegen.ledger.transaction import Entry, Reader
 
 
 class LedgerReader:
@@ -81,6 +87,46 @@ class LedgerReader:
             found = [(name, reader.find(name)) for name in reader.recent_requests(limit)]
         return [summarise(name, [row.entry.record for row in rows]) for name, rows in found]
 
+    def prove(self, index: int, verifier_key: VerifierKey) -> Receipt:
+        """Proof that entry `index` is in the ledger, as of the newest checkpoint that was signed over it.
+
+        Raises:
+            LedgerError: if there is no such entry, or no checkpoint covers it yet.
+            LedgerTamperedError: if the newest checkpoint is not signed by the key.
+        """
+        with self._store.reading() as reader:
+            if not 0 <= index < reader.size():
+                raise LedgerError(f"the ledger has no entry {index}", where=str(self._folder))
+            text = reader.latest_checkpoint()
+            head = None if text is None else verify_checkpoint(text, verifier_key)
+            if head is None or index >= head.size:
+                raise LedgerError(
+                    f"entry {index} is not signed yet",
+                    where=str(self._folder),
+                    hint="the process that writes the ledger signs the next checkpoint, e.g. when it ends a request",
+                )
+            return build_receipt(reader, index, head)
+
+    def export(self, path: Path) -> int:
+        """Write the whole ledger to a file, as Parquet if it is named so and else as JSON Lines; gives its entries.
+
+        Raises:
+            LedgerError: if it cannot be written.
+        """
+        with self._store.reading() as reader:
+            if path.suffix == ".parquet":
+                return write_parquet(reader, path)
+            return write_jsonl(reader, self._folder, path)
+
+    def analyse(self) -> Analysis:
+        """The ledger as tables for SQL, as it is now.
+
+        Raises:
+            LedgerError: if what that needs is not installed.
+        """
+        with self._store.reading() as reader:
+            return Analysis(reader)
+
     def close(self) -> None:
         """Let go of the files."""
         self._store.close()
@@ -92,3 +138,18 @@ class LedgerReader:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+
+def build_receipt(reader: Reader, index: int, head: Checkpoint) -> Receipt:
+    """The proof of an entry below the size of a checkpoint."""
+    row = reader.rows(index, index + 1)[0]
+    path = merkle.inclusion_proof(reader.node, index, head.size)
+    return Receipt(
+        origin=head.origin,
+        request_id=row.request_id,
+        index=index,
+        leaf_hash=row.entry.leaf_hash.hex(),
+        tree_size=head.size,
+        path=tuple(step.hex() for step in path),
+        checkpoint=head.text,
+    )

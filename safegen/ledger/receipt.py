@@ -110,7 +110,7 @@ def parse_tlog_proof(text: str) -> TlogProof:
     try:
         extra = decode_base64(lines.pop(0).removeprefix("extra ")) if lines and lines[0].startswith("extra ") else b""
         index = _index(lines)
-        path = tuple(map(decode_base64, lines[1:]))
+        path = _path(lines[1:])
     except ValueError as error:
         raise LedgerTamperedError(f"not a proof: {error}") from error
     return TlogProof(index=index, path=path, checkpoint=parse_checkpoint(note), extra=extra)
@@ -140,3 +140,16 @@ def _index(lines: list[str]) -> int:
     if word != "index" or not number.isascii() or not number.isdecimal() or str(int(number)) != number:
         raise ValueError("the index is missing")
     return int(number)
+
+
+def _path(lines: list[str]) -> tuple[bytes, ...]:
+    if len(lines) > _LONGEST_PATH:
+        raise ValueError(f"its path has more than {_LONGEST_PATH} steps")
+    return tuple(map(_step, lines))
+
+
+def _step(line: str) -> bytes:
+    step = decode_base64(line)
+    if len(step) != merkle.HASH_BYTES:
+        raise ValueError(f"a step of its path has {len(step)} bytes, not {merkle.HASH_BYTES}")
+    return step

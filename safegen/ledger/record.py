@@ -14,6 +14,7 @@ import rfc8785
 from pydantic import Field, TypeAdapter, ValidationError
 
 from safegen.errors import LedgerError, LedgerWriteError
+from safegen.ledger.canonical import canonical_value
 from safegen.ledger.parts import (
     BundleMember,
     ClosedModel,
@@ -164,7 +165,7 @@ def parse_record(body: bytes) -> Record:
             where=place,
             hint="a newer safegen may have written it; read it with that version",
         ) from error
-    if canonical_bytes(record) != body:
+    if len(body) >= ENTRY_BYTES_LIMIT or record.model_dump(mode="json") != canonical_value(body):
         raise LedgerError("the record is not in its canonical form (RFC 8785)")
     return record
 

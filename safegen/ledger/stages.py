@@ -6,7 +6,8 @@ and ends with exactly one `closed` or `recovered`, after which nothing follows.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from functools import cache, lru_cache
 
 from safegen.ledger.record import Closed, Decided, Drawn, PolicyChanged, Record, Reviewed
 
@@ -15,6 +16,7 @@ _NEEDED_BEFORE = {"decided": "requested", "drawn": "decided", "reviewed": "drawn
 _ONCE = frozenset({"requested", "decided"})
 
 
+@cache
 def order_problem(earlier: frozenset[str], stage: str) -> str | None:
     """Say what is wrong with a stage that comes after the `earlier` ones of its request, or None."""
     ended = earlier & TERMINAL_STAGES
@@ -76,9 +78,12 @@ class RequestState:
 
     def after(self, record: Record) -> RequestState:
         """The state once `record` has been counted, whether or not it was in order."""
-        return replace(
-            self,
-            stages=self.stages | {record.stage},
-            refused=self.refused or (isinstance(record, Decided) and record.refusal is not None),
-            attempts=max(self.attempts, record.attempt + 1) if isinstance(record, Drawn) else self.attempts,
-        )
+        refuses = isinstance(record, Decided) and record.refusal is not None
+        drawn = record.attempt + 1 if isinstance(record, Drawn) else 0
+        return _state(self.stages | {record.stage}, self.refused or refuses, max(self.attempts, drawn))
+
+
+@lru_cache(maxsize=4096)
+def _state(stages: frozenset[str], refused: bool, attempts: int) -> RequestState:
+    """One object for each state, so that a million ended requests cost little."""
+    return RequestState(stages, refused, attempts)

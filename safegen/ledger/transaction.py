@@ -6,6 +6,7 @@ the subtree hashes it reads are those of the very tree that it extends.
 
 from __future__ import annotations
 
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,11 +15,10 @@ from sqlalchemy import Connection, LargeBinary, Row, Select, String, cast, exist
 from safegen.errors import LedgerTamperedError
 from safegen.ledger import merkle
 from safegen.ledger.record import Record, parse_record
+from safegen.ledger.source import ENTRIES_LIMIT
 from safegen.ledger.stages import TERMINAL_STAGES
 from safegen.ledger.tables import checkpoints, entries, nodes
 
-ENTRIES_LIMIT = 2**62
-"""No honest ledger has an entry of this number."""
 _PAGE = 1000
 _ENDING = entries.alias("ending")
 _ROWS = select(
@@ -29,6 +29,7 @@ _ROWS = select(
     cast(entries.c.leaf_hash, LargeBinary),
 )
 """All columns, as bytes even where a forger stored another type."""
+_STAGES = select(entries.c.request_id, entries.c.stage)
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,11 +48,11 @@ class Entry:
 
 @dataclass(frozen=True, slots=True)
 class StoredRow:
-    """A row of the table of entries as it is on disk, believed in nothing."""
+    """A row of the table of entries as it is on disk, believed in nothing; an export has no `stage`."""
 
     entry: Entry
     request_id: str | None
-    stage: str
+    stage: str | None
 
 
 class Reader:
@@ -105,10 +106,15 @@ class Reader:
         """The rows of one request, in order."""
         return self._rows(_ROWS.where(entries.c.request_id == request_id))
 
-    def stages(self, request_id: str) -> frozenset[str]:
-        """The stages that one request has reached."""
-        statement = select(entries.c.stage).where(entries.c.request_id == request_id)
-        return frozenset(self._connection.execute(statement).scalars())
+    def stages(self, request_ids: Collection[str]) -> dict[str, frozenset[str]]:
+        """The stages that requests have reached; those that have none are left out."""
+        found: dict[str, set[str]] = {}
+        waiting = list(request_ids)
+        for start in range(0, len(waiting), _PAGE):
+            chosen = entries.c.request_id.in_(waiting[start : start + _PAGE])
+            for name, stage in self._connection.execute(_STAGES.where(chosen)):
+                found.setdefault(name, set()).add(stage)
+        return {name: frozenset(stages) for name, stages in found.items()}
 
     def open_requests(self) -> list[StoredRow]:
         """The `requested` rows of the requests that nothing has ended, in order."""
@@ -144,25 +150,28 @@ class Reader:
 class Writer(Reader):
     """Appends within one transaction; nothing is durable before the transaction ends."""
 
-    def append(self, *, request_id: str | None, stage: str, body: bytes) -> Entry:
-        """Add an entry and the subtree hashes that it completes."""
-        entry = Entry(index=self.size(), leaf_hash=merkle.leaf_hash(body), body=body)
-        _, *above = merkle.completed_nodes(self.node, entry.index, entry.leaf_hash)
-        self._connection.execute(
-            insert(entries),
-            {
-                "index": entry.index,
-                "request_id": request_id,
-                "stage": stage,
-                "body": body,
-                "leaf_hash": entry.leaf_hash,
-            },
-        )
+    def append_all(self, leaves: Sequence[tuple[str | None, str, bytes]]) -> list[Entry]:
+        """Add entries (request id, stage, body) and the subtree hashes that they complete, with two statements."""
+        known: dict[tuple[int, int], bytes] = {}
+
+        def node(level: int, index: int) -> bytes:
+            found = known.get((level, index))
+            return self.node(level, index) if found is None else found
+
+        first, rows, above, added = self.size(), [], [], []
+        for index, (request_id, stage, body) in enumerate(leaves, first):
+            leaf = merkle.leaf_hash(body)
+            for completed in merkle.completed_nodes(node, index, leaf):
+                known[completed.level, completed.index] = completed.hash
+                if completed.level:
+                    above.append({"entry": index, "level": completed.level, "hash": completed.hash})
+            rows.append({"index": index, "request_id": request_id, "stage": stage, "body": body, "leaf_hash": leaf})
+            added.append(Entry(index=index, leaf_hash=leaf, body=body))
+        if rows:
+            self._connection.execute(insert(entries), rows)
         if above:
-            self._connection.execute(
-                insert(nodes), [{"entry": entry.index, "level": node.level, "hash": node.hash} for node in above]
-            )
-        return entry
+            self._connection.execute(insert(nodes), above)
+        return added
 
     def add_checkpoint(self, size: int, text: str) -> None:
         """Keep a signed checkpoint."""

@@ -9,17 +9,20 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable
+from contextlib import suppress
 from pathlib import Path
 
 from safegen.errors import LedgerError, LedgerTamperedError
 from safegen.ledger import merkle
-from safegen.ledger.checkpoint import Checkpoint, VerifierKey, verify_checkpoint
+from safegen.ledger.checkpoint import Checkpoint, VerifierKey, parse_checkpoint, verify_checkpoint
+from safegen.ledger.export import ExportedLog
 from safegen.ledger.folder import CHECKPOINT_FILE, DATABASE_FILE
 from safegen.ledger.parts import ClosedModel
 from safegen.ledger.record import Closed, Record, Recovered, request_of
+from safegen.ledger.source import Log, Nodes, StoredLog
 from safegen.ledger.stages import RequestState
 from safegen.ledger.store import Store
-from safegen.ledger.transaction import ENTRIES_LIMIT, Reader, StoredRow
+from safegen.ledger.transaction import StoredRow
 
 
 class Problem(ClosedModel):
@@ -55,7 +58,7 @@ def verify_ledger(
     """Verify all entries, tree nodes, checkpoints and stage orders of a ledger.
 
     Args:
-        ledger: the folder of the ledger, or its open store.
+        ledger: the folder of the ledger, an export of it as JSON Lines, or its open store.
         verifier_key: the public key that the verifier trusts.
         known_checkpoints: checkpoints that the verifier kept, e.g. from receipts. They alone show a ledger that was set
             back as a whole to an earlier state.
@@ -66,11 +69,14 @@ def verify_ledger(
     key = VerifierKey.parse(verifier_key) if isinstance(verifier_key, str) else verifier_key
     if isinstance(ledger, Store):
         with ledger.reading() as reader:
-            return _Verification(key).run(reader, known_checkpoints)
+            return _Verification(key).run(StoredLog(reader), known_checkpoints)
+    if ledger.is_file():
+        exported = ExportedLog(ledger)
+        return _Verification(key).run(exported, [*exported.published(), *known_checkpoints])
     store = Store.open(ledger / DATABASE_FILE, read_only=True)
     try:
         with store.reading() as reader:
-            return _Verification(key).run(reader, [*known_checkpoints, *_published(ledger)])
+            return _Verification(key).run(StoredLog(reader), [*known_checkpoints, *_published(ledger)])
     finally:
         store.close()
 
@@ -89,15 +95,25 @@ class _Verification:
     def __init__(self, key: VerifierKey) -> None:
         self._key = key
         self._problems: list[Problem] = []
-        self._tree = merkle.Tree()
+        self._tree = merkle.Frontier()
+        self._roots = {0: merkle.EMPTY_ROOT}
+        self._wanted: frozenset[int] = frozenset()
         self._states: dict[str, RequestState] = {}
         self._outcomes: Counter[str] = Counter()
+        self._due = 0
 
-    def run(self, reader: Reader, outside: Iterable[str]) -> VerificationReport:
-        stored = reader.checkpoints()
-        self._entries(reader)
+    def run(self, log: Log, outside: Iterable[str]) -> VerificationReport:
+        stored, outside = log.checkpoints(), list(outside)
+        self._wanted = _claimed_sizes([*(text for _, text in stored), *outside])
+        self._entries(log)
+        if isinstance(log, StoredLog):
+            self._strays(log)
+        if log.cut:
+            self._report("export.cut", "the export does not end as one ends; it was cut off")
         heads = [self._stored_head(size, text) for size, text in stored] + [self._head(text) for text in outside]
-        signed = [head for head in heads if head is not None and self._head_fits(head)]
+        known = [head for head in heads if head is not None]
+        self._forks(known)
+        signed = [head for head in known if self._head_fits(head)]
         if not stored:
             self._report("checkpoint.missing", "no checkpoint is stored, but every ledger begins with one")
         signed_size = max((head.size for head in signed), default=0)
@@ -116,35 +132,47 @@ class _Verification:
     def _report(self, name: str, message: str, index: int | None = None) -> None:
         self._problems.append(Problem(name=name, message=message, index=index))
 
-    def _entries(self, reader: Reader) -> None:
+    def _entries(self, log: Log) -> None:
         due = 0
-        while rows := reader.rows(due, ENTRIES_LIMIT):
-            nodes = reader.nodes(due, rows[-1].entry.index + 1)
-            for row in rows:
+        for page in log.pages():
+            for row in page.rows:
+                if row.entry.index < due:
+                    self._report("entry.surplus", "the entry stands after one of a higher number", row.entry.index)
+                    continue
                 if row.entry.index != due:
                     self._report("entry.missing", f"entries {due} to {row.entry.index - 1} are missing", due)
                 due = row.entry.index + 1
-                self._entry(row, nodes)
-            for entry, level in nodes:
+                self._entry(row, page.nodes)
+            for entry, level in page.nodes or ():
                 self._report("node.surplus", f"a tree node is stored at level {level} where none ends", entry)
-        stray_entries, stray_nodes = reader.strays(due)
+        self._due = due
+
+    def _strays(self, log: StoredLog) -> None:
+        stray_entries, stray_nodes = log.strays(self._due)
         if stray_entries:
             self._report("entry.surplus", f"{stray_entries} entries have numbers that no entry can have")
         if stray_nodes:
             self._report("node.surplus", f"{stray_nodes} tree nodes end where no entry is")
 
-    def _entry(self, row: StoredRow, nodes: dict[tuple[int, int], bytes]) -> None:
+    def _entry(self, row: StoredRow, nodes: Nodes | None) -> None:
         """Verify one row and take its tree nodes out of `nodes`."""
         index, leaf = row.entry.index, merkle.leaf_hash(row.entry.body)
         if leaf != row.entry.leaf_hash:
             self._report("entry.altered", "the record does not have the hash that was stored with it", index)
-        for node in self._tree.append(leaf)[1:]:
-            found = nodes.pop((index, node.level), None)
-            if found is None:
-                self._report("node.missing", f"no tree node is stored at level {node.level}", index)
-            elif found != node.hash:
-                self._report("node.altered", f"the tree node at level {node.level} contradicts the records", index)
+        completed = self._tree.append(leaf)
+        if self._tree.size in self._wanted:
+            self._roots[self._tree.size] = self._tree.root()
+        if nodes is not None:
+            self._nodes(index, completed, nodes)
         self._record(row)
+
+    def _nodes(self, index: int, completed: list[bytes], nodes: Nodes) -> None:
+        for level, value in enumerate(completed, 1):
+            found = nodes.pop((index, level), None)
+            if found is None:
+                self._report("node.missing", f"no tree node is stored at level {level}", index)
+            elif found != value:
+                self._report("node.altered", f"the tree node at level {level} contradicts the records", index)
 
     def _record(self, row: StoredRow) -> None:
         index = row.entry.index
@@ -154,7 +182,7 @@ class _Verification:
             self._report("entry.unreadable", error.message, index)
             return
         request_id = request_of(record)
-        if (request_id, record.stage) != (row.request_id, row.stage):
+        if row.stage is not None and (request_id, record.stage) != (row.request_id, row.stage):
             self._report("entry.mislabelled", "the row's columns contradict its record", index)
         if request_id is not None:
             self._count(request_id, record, index)
@@ -181,14 +209,30 @@ class _Verification:
             self._report("checkpoint.signature", error.message, size)
             return None
 
+    def _forks(self, heads: list[Checkpoint]) -> None:
+        """Two signed heads of one size are a fork, whichever of them the entries fit."""
+        first: dict[int, bytes] = {}
+        for head in heads:
+            if first.setdefault(head.size, head.root) != head.root:
+                self._report("checkpoint.fork", f"two different heads of {head.size} entries were signed", head.size)
+
     def _head_fits(self, head: Checkpoint) -> bool:
         """Whether the tree has this head. All heads that fit one tree are consistent with one another."""
         if head.size > self._tree.size:
             message = f"{head.size} entries were signed, but only {self._tree.size} are here"
             self._report("checkpoint.ahead", message, head.size)
             return False
-        if self._tree.root(head.size) != head.root:
+        if self._roots.get(head.size) != head.root:
             message = f"the first {head.size} entries are not those that were signed"
             self._report("checkpoint.root", message, head.size)
             return False
         return True
+
+
+def _claimed_sizes(texts: Iterable[str]) -> frozenset[int]:
+    """The sizes that checkpoints claim, so that the roots of these trees are kept; believed in nothing."""
+    sizes = set()
+    for text in texts:
+        with suppress(LedgerTamperedError):
+            sizes.add(parse_checkpoint(text).size)
+    return frozenset(sizes)

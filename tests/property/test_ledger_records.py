@@ -6,11 +6,12 @@ import json
 from contextlib import suppress
 
 import pytest
+import rfc8785
 from hypothesis import given
 from hypothesis import strategies as st
 
 from safegen.errors import LedgerError
-from safegen.ledger import Drawn, Permeability, canonical_bytes, parse_record
+from safegen.ledger import Drawn, Permeability, canonical, canonical_bytes, parse_record
 
 TIME = "2026-01-02T03:04:05.000006Z"
 names = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=20)
@@ -59,3 +60,36 @@ def test_edited_bytes_are_another_record_or_none(record: Drawn, data: st.DataObj
     body[place] ^= data.draw(st.integers(1, 255))
     with suppress(LedgerError):
         assert parse_record(bytes(body)) != record
+
+
+json_values = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers(-(2**70), 2**70)
+    | floats
+    | st.text(st.characters(exclude_categories=["Cs"])),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(names, inner, max_size=4),
+    max_leaves=8,
+)
+
+
+@given(json_values, st.data())
+def test_fast_canonical_check_decides_like_rfc8785(value: object, data: st.DataObject) -> None:
+    """The fast way takes a text if and only if rfc8785 writes it so, for canonical, plain and damaged texts alike."""
+    plain = json.dumps(value, ensure_ascii=False, separators=(",", ":"), sort_keys=True).encode()
+    texts = [plain, json.dumps(value).encode(), plain.replace(b"0,", b"0.0,"), plain.replace(b"e+", b"e")]
+    with suppress(rfc8785.CanonicalizationError):
+        texts.append(rfc8785.dumps(value))
+    body = bytearray(plain)
+    body[data.draw(st.integers(0, len(body) - 1))] = data.draw(st.integers(0, 255))
+    for text in (*texts, bytes(body)):
+        slow, fast = canonical._by_definition(text), canonical.canonical_value(text)
+        assert fast == slow or (fast is canonical._NONE and slow is canonical._NONE)
+
+
+@pytest.mark.parametrize("text", [b"1.0", b"1e5", b"1e-5", b"1e21", b"1e+21", b"[1.50,2]", b"9007199254740993", b"-0"])
+def test_numbers_in_other_forms_are_not_canonical(text: bytes) -> None:
+    """A number that RFC 8785 writes otherwise is refused, alone and inside of a record; 1e+21 alone is its own form."""
+    for body in (text, b"[" + text + b",1]", b'{"a":' + text + b"}"):
+        taken = canonical.canonical_value(body) is not canonical._NONE
+        assert taken == (text == b"1e+21")

@@ -7,6 +7,9 @@ import multiprocessing
 import sqlite3
 import stat
 import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
 
@@ -27,6 +30,7 @@ from safegen.ledger import (
     verify_checkpoint,
     verify_ledger,
 )
+from safegen.ledger.transaction import Writer
 from tests.unit.ledger.conftest import HEX, TIME, FakeClock, counting_random, requested, whole_request
 
 
@@ -256,6 +260,70 @@ def test_threads_share_a_ledger(ledger: Ledger) -> None:
     ledger.checkpoint()
     report = verify_ledger(ledger.folder, ledger.verifier_key)
     assert (report.ok, report.size, report.unsigned_tail) == (True, 80, 0)
+
+
+def test_threads_share_a_commit(ledger: Ledger, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Appends that wait for a slow commit are all written by the next one, and one out of order fails alone."""
+    ledger.append(requested("first"))
+    transactions = []
+    honest, gate = ledger._store.writing, threading.Event()
+
+    @contextmanager
+    def slow() -> Iterator[Writer]:
+        transactions.append(1)
+        if len(transactions) == 1:
+            gate.wait(10)
+        with honest() as writer:
+            yield writer
+
+    monkeypatch.setattr(ledger._store, "writing", slow)
+    results: dict[str, object] = {}
+
+    def append(name: str) -> None:
+        try:
+            results[name] = ledger.append(requested(name.rstrip("!"))).index
+        except LedgerWriteError as error:
+            results[name] = error.message
+
+    threads = [threading.Thread(target=append, args=(name,)) for name in ("a", "b", "c", "first!", "d")]
+    for thread in threads:
+        thread.start()
+        time.sleep(0.05)
+    gate.set()
+    for thread in threads:
+        thread.join()
+    assert len(transactions) == 2
+    assert "appears twice" in str(results.pop("first!"))
+    assert sorted(results.values()) == [1, 2, 3, 4]  # type: ignore[type-var]
+    ledger.checkpoint()
+    assert verify_ledger(ledger.folder, ledger.verifier_key).ok
+
+
+def test_failed_commit_fails_every_append(ledger: Ledger, monkeypatch: pytest.MonkeyPatch) -> None:
+    """When the transaction fails, no append of the group returns, and nothing was written."""
+
+    @contextmanager
+    def failing() -> Iterator[Writer]:
+        with honest() as writer:
+            yield writer
+            raise LedgerWriteError("the disk is gone")
+
+    honest = ledger._store.writing
+    monkeypatch.setattr(ledger._store, "writing", failing)
+    failures = []
+
+    def append(name: str) -> None:
+        with pytest.raises(LedgerWriteError, match="disk is gone") as caught:
+            ledger.append(requested(name))
+        failures.append(caught.value)
+
+    threads = [threading.Thread(target=append, args=(f"t{number}",)) for number in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(set(map(id, failures))) == 4
+    assert ledger.size == 0
 
 
 def append_some(ledger: Ledger, prefix: str, count: int) -> None:

@@ -1,0 +1,126 @@
+"""Group commit: threads that append at the same time share one transaction, and so one sync of the disk.
+
+Invariants: a submission is durable when `submit` returns, or nothing of it happened; a submission that is out of order
+fails alone; no thread waits for others to come: whoever finds the ledger free writes all that wait by then.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from safegen.errors import LedgerError, LedgerWriteError
+from safegen.ledger.record import Record, request_of
+from safegen.ledger.stages import order_problem
+
+if TYPE_CHECKING:
+    from safegen.ledger.store import Store
+    from safegen.ledger.transaction import Entry, Writer
+
+Prepared = Sequence[tuple[Record, bytes]]
+"""Records with their canonical bytes."""
+
+
+@dataclass(slots=True, eq=False)
+class _Submission:
+    """What one thread wants appended, and what became of it."""
+
+    prepared: Prepared
+    entries: list[Entry] = field(default_factory=list)
+    error: LedgerError | None = None
+    done: bool = False
+
+
+class GroupCommit:
+    """Appends for the threads of one process."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._guard = threading.Lock()
+        self._turn = threading.Lock()
+        self._waiting: list[_Submission] = []
+
+    def submit(self, prepared: Prepared) -> list[Entry]:
+        """Append records, all or none of them; they are durable when this returns.
+
+        Raises:
+            LedgerWriteError: if one is out of order within its request, or they cannot be made durable.
+        """
+        mine = _Submission(prepared)
+        with self._guard:
+            self._waiting.append(mine)
+        with self._turn:
+            if not mine.done:
+                self._write_all()
+        if mine.error is not None:
+            raise mine.error
+        return mine.entries
+
+    def _write_all(self) -> None:
+        with self._guard:
+            batch, self._waiting = self._waiting, []
+        try:
+            with self._store.writing() as writer:
+                append_in_order(writer, batch)
+        except LedgerError as error:
+            _fail(batch, error)
+        finally:
+            for submission in batch:
+                submission.done = True
+
+
+def append_in_order(writer: Writer, batch: Sequence[_Submission]) -> None:
+    """Append the submissions whose records are in order; the others get their error."""
+    names = {name for each in batch for record, _ in each.prepared if (name := request_of(record)) is not None}
+    stages = writer.stages(names)
+    accepted = []
+    for submission in batch:
+        problem = _take(stages, submission.prepared)
+        if problem is None:
+            accepted.append(submission)
+        else:
+            submission.error = LedgerWriteError(problem)
+    leaves = [(request_of(record), record.stage, body) for each in accepted for record, body in each.prepared]
+    entries = iter(writer.append_all(leaves))
+    for submission in accepted:
+        submission.entries = [next(entries) for _ in submission.prepared]
+
+
+def append_now(writer: Writer, prepared: Prepared) -> list[Entry]:
+    """Append records within a transaction that the caller holds.
+
+    Raises:
+        LedgerWriteError: if one is out of order within its request.
+    """
+    submission = _Submission(prepared)
+    append_in_order(writer, [submission])
+    if submission.error is not None:
+        raise submission.error
+    return submission.entries
+
+
+def _take(stages: dict[str, frozenset[str]], prepared: Prepared) -> str | None:
+    """Count the stages of all records, or of none and say what is wrong."""
+    reached: dict[str, frozenset[str]] = {}
+    for record, _ in prepared:
+        name = request_of(record)
+        if name is None:
+            continue
+        earlier = reached.get(name, stages.get(name, frozenset()))
+        problem = order_problem(earlier, record.stage)
+        if problem is not None:
+            return f"request {name}: {problem}"
+        reached[name] = earlier | {record.stage}
+    stages.update(reached)
+    return None
+
+
+def _fail(batch: Sequence[_Submission], error: LedgerError) -> None:
+    """The transaction failed: each submission that was not refused for itself gets an error of its own."""
+    for submission in batch:
+        if submission.error is None:
+            submission.entries = []
+            submission.error = type(error)(error.message, where=error.where, hint=error.hint)
+            submission.error.__cause__ = error
