@@ -28,6 +28,9 @@ def generate(  # noqa: PLR0917 - each is an option of the command line
     height: Annotated[int | None, typer.Option(help="In pixels.")] = None,
     steps: Annotated[int | None, typer.Option(help="Denoising steps.")] = None,
     guidance: Annotated[float | None, typer.Option(help="Scale of classifier-free guidance.")] = None,
+    tenant: Annotated[str | None, typer.Option(help="The app's customer, where rules ask for it.")] = None,
+    market: Annotated[str | None, typer.Option(help="The market that the images are for.")] = None,
+    age_gate: Annotated[str | None, typer.Option(help="passed, failed or unknown.")] = None,
     out: Annotated[Path, typer.Option(help="Folder for images, contact sheet, result and receipt.")] = Path("out"),
     ledger: Annotated[Path | None, typer.Option(help="Ledger folder; a folder of the user's own by default.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON and nothing else.")] = False,
@@ -37,6 +40,7 @@ def generate(  # noqa: PLR0917 - each is an option of the command line
     from safegen.guard import Guard
     from safegen.guard.sheet import contact_sheet
 
+    audience = {"tenant": tenant, "market": market, "age_gate": age_gate}
     with Guard.open(policy, ledger=ledger) as guard, drawing_progress(quiet=as_json) as progress:
         result = guard.generate(
             prompt,
@@ -47,6 +51,7 @@ def generate(  # noqa: PLR0917 - each is an option of the command line
             height=height,
             steps=steps,
             guidance=guidance,
+            audience={name: value for name, value in audience.items() if value is not None},
             progress=progress,
         )
         where = guard.ledger_folder

@@ -26,7 +26,7 @@ from safegen.guard.defaults import default_ledger, find_policy
 from safegen.guard.request import GenerationRequest, check_request
 from safegen.guard.result import GeneratedImage, Generation, Membrane
 from safegen.ledger import Failure, Ledger
-from safegen.policy import Policy, PromptRequest, decide, load_policy_file
+from safegen.policy import Policy, decide, load_policy_file
 from safegen.spm import Registry
 
 if TYPE_CHECKING:
@@ -120,6 +120,7 @@ class Guard:
         height: int | None = None,
         steps: int | None = None,
         guidance: float | None = None,
+        audience: Mapping[str, str] | None = None,
         progress: Progress | None = None,
     ) -> Generation:
         """Draw `n` images of a prompt under the policy.
@@ -133,6 +134,8 @@ class Guard:
             height: in pixels, likewise.
             steps: denoising steps, 1..150.
             guidance: scale of classifier-free guidance, 1..30.
+            audience: for whom the images are, as far as rules ask for it: `tenant` and `market` (lower-case names),
+                `age_gate` (`passed`, `failed` or `unknown`), `subject` (whom a staged roll-out counts by).
             progress: called with (step done, steps in all) while drawing.
 
         Returns:
@@ -153,6 +156,7 @@ class Guard:
             height=height,
             steps=self.assembly.entry.steps if steps is None else steps,
             guidance=self.assembly.entry.guidance if guidance is None else guidance,
+            audience=audience,
         )
         course = _Course(request_id=secrets.token_hex(12), request=request)
         with self._lock:
@@ -163,8 +167,7 @@ class Guard:
     def _follow(self, course: _Course, progress: Progress | None) -> Generation:
         request, clock = course.request, self._ledger.now
         with course.timed("decide"):
-            asked = PromptRequest(prompt=request.prompt, negative_prompt=request.negative_prompt)
-            decision = decide(self.policy, asked, now=date.fromisoformat(clock()[:10]))
+            decision = decide(self.policy, request.asked, now=date.fromisoformat(clock()[:10]))
             bundle = self.assembly.bundle(decision.bundle)
         self._ledger.append(
             records.decided(time=clock(), request_id=course.request_id, decision=decision, bundle=bundle)

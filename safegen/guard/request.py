@@ -8,9 +8,13 @@ from __future__ import annotations
 
 import secrets
 import unicodedata
+from collections.abc import Mapping
 from dataclasses import dataclass
 
+from pydantic import ValidationError
+
 from safegen.errors import RequestError
+from safegen.policy import PromptRequest
 
 MAX_PROMPT = 4000
 """Characters in a prompt."""
@@ -33,8 +37,12 @@ class Canvas:
 
 @dataclass(frozen=True, slots=True)
 class GenerationRequest:
-    """A checked request; `asked_seed` is None if the caller left the seed to us."""
+    """A checked request; `asked_seed` is None if the caller left the seed to us.
 
+    `asked` is what the policy sees of it: the texts, and for whom the images are.
+    """
+
+    asked: PromptRequest
     prompt: str
     negative_prompt: str
     n: int
@@ -62,15 +70,19 @@ def check_request(
     height: int | None = None,
     steps: int,
     guidance: float,
+    audience: Mapping[str, str] | None = None,
 ) -> GenerationRequest:
-    """Check every field and fill in what was left open.
+    """Check every field and fill in what was left open; `audience` has fields of `PromptRequest`, all optional.
 
     Raises:
         RequestError: a field is out of range; the message names it.
     """
+    cleaned = _text(prompt, "prompt", empty=False)
+    negative = _text(negative_prompt, "negative_prompt", empty=True)
     return GenerationRequest(
-        prompt=_text(prompt, "prompt", empty=False),
-        negative_prompt=_text(negative_prompt, "negative_prompt", empty=True),
+        asked=_asked(cleaned, negative, audience or {}),
+        prompt=cleaned,
+        negative_prompt=negative,
         n=_whole(n, "n", 1, MAX_IMAGES),
         seed=secrets.randbelow(_SEEDS) if seed is None else _whole(seed, "seed", 0, _SEEDS - 1),
         asked_seed=seed,
@@ -79,6 +91,15 @@ def check_request(
         steps=_whole(steps, "steps", 1, MAX_STEPS),
         guidance=_number(guidance, "guidance", 1.0, 30.0),
     )
+
+
+def _asked(prompt: str, negative_prompt: str, audience: Mapping[str, str]) -> PromptRequest:
+    try:
+        return PromptRequest.model_validate({**audience, "prompt": prompt, "negative_prompt": negative_prompt})
+    except ValidationError as error:
+        first = error.errors()[0]
+        field = ".".join(str(part) for part in first["loc"])
+        raise RequestError(f"{field}: {first['msg']}", where=field, hint=f"not {first['input']!r}") from error
 
 
 def _text(text: object, field: str, *, empty: bool) -> str:

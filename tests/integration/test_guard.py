@@ -128,6 +128,30 @@ def test_a_find_that_escalation_heals_is_released(open_guard: Any) -> None:
     assert [each.kind for each in closed.disagreements] == ["leak"]
 
 
+def test_rules_for_one_market_act_there_and_nowhere_else(open_guard: Any) -> None:
+    """The audience of a request reaches the policy; a market that is not stated counts as the strictest."""
+    german = """
+  - {id: no-dogs, match: {phrases: [dog]}, action: refuse, reason: Not there., when: {markets: [de]}}
+"""
+    guard = open_guard([], RULES + german)
+    outcomes = {
+        market: guard.generate("a dog", seed=5, steps=1, audience={"market": market} if market else None).outcome
+        for market in ("de", "fr", "")
+    }
+    assert outcomes == {"de": "refused", "fr": "released", "": "refused"}
+
+
+def test_redacted_words_are_neither_drawn_nor_refused(open_guard: Any, base: BaseModel) -> None:
+    """What a redact rule takes out of the prompt is drawn as if it had never been there."""
+    redacting = """
+  - {id: no-fluent, match: {phrases: [in the style of fluent]}, action: redact}
+"""
+    result = open_guard([], RULES + redacting).generate("a dog in the style of fluent", seed=5, steps=STEPS)
+    bare = base.draw(DrawRequest((result.decision.prompt,), (5,), steps=STEPS)).images[0]
+    assert "fluent" not in result.decision.prompt
+    assert result.images[0].pixels_sha256 == pixels_digest(bare)
+
+
 def test_one_rule_escalates_while_another_reseeds(open_guard: Any) -> None:
     """Two rules find something at once: both get what they ask for, the wider membrane and the other seed."""
     reseeding = """

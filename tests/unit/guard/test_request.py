@@ -37,6 +37,9 @@ def check(prompt: object = "a cat", **options: object) -> GenerationRequest:
         ({"steps": 0}, "steps is 0"),
         ({"guidance": float("nan")}, "guidance is nan"),
         ({"guidance": 0.5}, "guidance is 0.5"),
+        ({"audience": {"tenant": "No Such Slug"}}, "tenant: String should match pattern"),
+        ({"audience": {"age_gate": "maybe"}}, "age_gate: Input should be 'passed', 'failed' or 'unknown'"),
+        ({"audience": {"age": "12"}}, "age: Extra inputs are not permitted"),
     ],
 )
 def test_what_cannot_be_carried_out_is_refused_by_name(options: dict[str, object], message: str) -> None:
