@@ -147,7 +147,7 @@ def list_adapters(*, as_json: Json = False) -> None:
         typer.echo(json.dumps([entry.model_dump(mode="json") for entry in entries], indent=2))
         return
     table = Table()
-    for column in ("id", "concept", "category", "base", "rank", "target before", "target after", "neighbours"):
+    for column in ("id", "concept", "category", "base", "rank", "target before", "target after", "worst neighbour"):
         table.add_column(column)
     for entry in entries:
         seen = [entry.measured.get(key) for key in ("target_before", "target_after", "neighbours_change")]

@@ -32,21 +32,6 @@ class Cell:
     ssim: float
 
 
-@dataclass(frozen=True)
-class Effect:
-    """The target, its neighbours, and for a style the content that should stay."""
-
-    adapter: str
-    target: Cell
-    neighbours: tuple[Cell, ...]
-    content: Cell | None
-
-    @property
-    def neighbours_change(self) -> float:
-        """Mean change of the neighbours' recognition, in points of 0..1; negative is a loss."""
-        return float(np.mean([cell.after - cell.before for cell in self.neighbours]))
-
-
 def nearest(base: BaseModel, target: str, others: Sequence[str], count: int = 3) -> list[str]:
     """The `count` names nearest to the target by cosine of their pooled text states."""
     readings = base.read([target, *others])
