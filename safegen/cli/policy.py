@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from safegen.cli import policy_tests
+
 if TYPE_CHECKING:
     from rich.table import Table
 
@@ -18,6 +20,7 @@ if TYPE_CHECKING:
     from safegen.policy import Decision, Policy
 
 app = typer.Typer(no_args_is_help=True, help="Check policies and see what they decide.")
+app.command("test")(policy_tests.run_tests)
 
 _ERROR = 1
 _REFUSED = 3
