@@ -1,6 +1,7 @@
 """`safegen policy`: check policy files, explain what a policy does with a prompt, write the schema of the format.
 
-Invariants: reads only, and draws nothing. Exit codes: 0 fine, 1 error, 2 usage, 3 the prompt is refused.
+Invariants: reads only, and draws nothing. Exit codes: 0 fine, 1 error, 2 usage, 3 the prompt is refused, 4 (of commands
+in the neighbouring modules) a difference or a false signature that was asked about.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from safegen.cli import policy_tests
+from safegen.cli import policy_compare, policy_files, policy_tests
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -21,6 +22,12 @@ if TYPE_CHECKING:
 
 app = typer.Typer(no_args_is_help=True, help="Check policies and see what they decide.")
 app.command("test")(policy_tests.run_tests)
+app.command("diff")(policy_compare.diff)
+app.command("backtest")(policy_compare.backtest)
+app.command("analyze")(policy_compare.analyze)
+app.command("fmt")(policy_files.fmt)
+app.command("sign")(policy_files.sign)
+app.command("verify")(policy_files.verify)
 
 _ERROR = 1
 _REFUSED = 3
