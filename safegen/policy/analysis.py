@@ -56,6 +56,15 @@ def _words_of(policy: Policy, rule: BaseRule) -> list[str]:
     return [*(word for concept in policy.concepts_of(rule) for word in concept.words), *own]
 
 
+def _company(policy: Policy, rule: BaseRule) -> str:
+    """One of the words that must stand alongside the rule's own, to be put behind them; empty if none must."""
+    companions = rule.match.alongside if isinstance(rule.match, Words) else None
+    if companions is None:
+        return ""
+    words = [*(word for concept in policy.concepts_in(companions) for word in concept.words), *companions.phrases]
+    return f", {words[0]}"
+
+
 def _enforced(policy: Policy) -> Policy:
     """The policy with every rule in force for everybody, so that only words decide what reaches a rule."""
     rules = [{**rule.model_dump(), "mode": "enforce", "when": {}, "rollout": None} for rule in policy.rules]
@@ -69,7 +78,8 @@ def _reach(policy: Policy, now: date) -> Iterator[Finding]:
         words = _words_of(policy, rule)
         if rule.match == "any" or not words:
             continue
-        decisions = [decide(enforced, PromptRequest(prompt=word), now=now) for word in words]
+        company = _company(policy, rule)
+        decisions = [decide(enforced, PromptRequest(prompt=f"{word}{company}"), now=now) for word in words]
         refusals = [one.refusal.rule for one in decisions if one.refusal is not None and one.refusal.rule != rule.id]
         if len(refusals) == len(words) and not isinstance(rule, RefuseRule):
             message = f"every word of it is refused by {_listed(refusals)}, so it never acts"
