@@ -137,16 +137,20 @@ def _unreviewed(policy: Policy) -> Iterator[Finding]:
     """Categories that are drawn, erased or not, and that nobody looks for afterwards."""
     looked_for: set[str] = set()
     refused: set[str] = set()
+    named: set[str] = set()
     for rule in policy.rules:
         concepts = {concept.name for concept in policy.concepts_of(rule)}
+        named |= concepts
         if isinstance(rule, RefuseRule):
             refused |= concepts
         if isinstance(rule, EraseRule | ReviewRule):
             for review in rule.reviews:
                 looked_for |= set(review.concepts) or concepts
     for category in sorted({concept.category for concept in policy.concepts}):
-        members = [concept.name for concept in policy.concepts if concept.category == category]
-        if not looked_for.intersection(members) and not refused.issuperset(members):
+        members = [
+            concept.name for concept in policy.concepts if concept.category == category and concept.name in named
+        ]
+        if members and not looked_for.intersection(members) and not refused.issuperset(members):
             message = "no reviewer looks for it in the finished picture"
             yield Finding("category-without-reviewer", "warning", category, message)
 

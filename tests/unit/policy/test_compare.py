@@ -128,7 +128,6 @@ def test_analysis_finds_gaps_and_what_has_run_out() -> None:
         ("category-without-reviewer", "character"),
         ("category-without-reviewer", "style"),
         ("category-without-reviewer", "weapon"),
-        ("category-without-reviewer", "sexual"),
         ("expired-exception", "old"),
         ("expiring-exception", "soon"),
         ("rollout-at-zero", "refuse"),
