@@ -62,6 +62,12 @@ class PolicySemanticError(PolicyError):
     code = "policy.semantic"
 
 
+class PolicySignatureError(PolicyError):
+    """A policy is not signed, or not by the key that is asked for, or not as it is now."""
+
+    code = "policy.signature"
+
+
 class AdapterError(SafegenError):
     """An SPM adapter cannot be used."""
 

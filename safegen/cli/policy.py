@@ -1,23 +1,33 @@
 """`safegen policy`: check policy files, explain what a policy does with a prompt, write the schema of the format.
 
-Invariants: reads only, and draws nothing. Exit codes: 0 fine, 1 error, 2 usage, 3 the prompt is refused.
+Invariants: reads only, and draws nothing. Exit codes: 0 fine, 1 error, 2 usage, 3 the prompt is refused, 4 (of commands
+in the neighbouring modules) a difference or a false signature that was asked about.
 """
 
 from __future__ import annotations
 
 import json
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-if TYPE_CHECKING:
-    from rich.table import Table
+from safegen.cli import policy_compare, policy_files, policy_tests
+from safegen.cli.policy_tables import render_decision
 
+if TYPE_CHECKING:
     from safegen.errors import PolicyError
-    from safegen.policy import Decision, Policy
+    from safegen.policy import Policy
 
 app = typer.Typer(no_args_is_help=True, help="Check policies and see what they decide.")
+app.command("test")(policy_tests.run_tests)
+app.command("diff")(policy_compare.diff)
+app.command("backtest")(policy_compare.backtest)
+app.command("analyze")(policy_compare.analyze)
+app.command("fmt")(policy_files.fmt)
+app.command("sign")(policy_files.sign)
+app.command("verify")(policy_files.verify)
 
 _ERROR = 1
 _REFUSED = 3
@@ -55,25 +65,38 @@ def explain(
     prompt: Annotated[str, typer.Argument(metavar="PROMPT", help="The prompt, in quotes.")],
     policy: PolicyFile = None,
     *,
+    tenant: Annotated[str | None, typer.Option(help="The app's customer.")] = None,
+    market: Annotated[str | None, typer.Option(help="The market, e.g. de.")] = None,
+    age_gate: Annotated[str, typer.Option(help="passed, failed or unknown.")] = "unknown",
+    subject: Annotated[str, typer.Option(help="Whom staged roll-outs count by.")] = "",
+    now: Annotated[datetime | None, typer.Option(formats=["%Y-%m-%d"], help="The day; today if not given.")] = None,
     as_json: AsJson = False,
 ) -> None:
     """Show which rules apply to a prompt, because of which words, and what follows."""
     if any("\ud800" <= one <= "\udfff" for one in prompt):
         raise typer.BadParameter("the prompt is not UTF-8")
+    from pydantic import ValidationError
+
     from safegen.data import data_folder
     from safegen.errors import PolicyError
     from safegen.policy import PromptRequest, decide, load_policy_file
 
+    fields = {"prompt": prompt, "tenant": tenant, "market": market, "age_gate": age_gate, "subject": subject}
+    try:
+        request = PromptRequest.model_validate(fields)
+    except ValidationError as error:
+        wrong = error.errors()[0]
+        raise typer.BadParameter(f"{wrong['loc'][0]}: {wrong['msg']}") from error
     try:
         loaded = load_policy_file(policy or data_folder("policies") / "default.yaml")
     except PolicyError as error:
         typer.echo(f"error: {error}", err=True)
         raise typer.Exit(_ERROR) from error
-    decision = decide(loaded, PromptRequest(prompt=prompt))
+    decision = decide(loaded, request, now=(now or datetime.now(UTC)).date())
     if as_json:
         typer.echo(decision.model_dump_json(indent=2))
     else:
-        _render_decision(decision)
+        render_decision(decision)
     if decision.action == "refuse":
         raise typer.Exit(_REFUSED)
 
@@ -115,41 +138,3 @@ def _render_check(path: Path, outcome: Policy | PolicyError) -> None:
     text.highlight_regex(r"(?m)^\s+\| +\^+$", "red")
     text.highlight_regex(r"(?m)^  hint: .*$", "cyan")
     console.print(text)
-
-
-def _render_decision(decision: Decision) -> None:
-    from rich.console import Console
-    from rich.text import Text
-
-    console = Console(soft_wrap=True, highlight=False)
-    about = decision.policy
-    console.print(Text(f"{decision.action}, by {about.id} version {about.version} ({about.digest})"))
-    console.print(Text(f"read as: {decision.normalised}"))
-    if decision.refusal is not None:
-        console.print(Text(f"refused by {decision.refusal.rule}: {decision.refusal.reason}", style="red"))
-    for table in _tables(decision):
-        if table.row_count:
-            console.print(table)
-
-
-def _tables(decision: Decision) -> tuple[Table, Table, Table]:
-    from rich.markup import escape
-    from rich.table import Table
-
-    matches = Table("rule", "action", "words", "at", "because of", title="Rules that apply", title_justify="left")
-    for match in decision.matches:
-        place = f"{match.start}-{match.end}" if match.phrase else ""
-        because = f"{match.concept} ({match.category})" if match.concept else match.phrase or "every prompt"
-        matches.add_row(*map(escape, (match.rule, match.action, match.text, place, because)))
-    bundle = Table("concept", "adapter", "rule", "strength", "transport", title="Bundle", title_justify="left")
-    for item in decision.bundle:
-        bundle.add_row(*map(escape, (item.concept, item.adapter, item.rule, f"{item.strength:g}", item.transport)))
-    reviews = Table("reviewer", "rule", "looks for", "threshold", "ladder", title="Reviews", title_justify="left")
-    for order in decision.reviews:
-        sought = ", ".join(order.labels or order.targets)
-        ladder = ", ".join(order.ladder)
-        reviews.add_row(*map(escape, (order.reviewer, order.rule, sought, f"{order.threshold:g}", ladder)))
-    tables = (matches, bundle, reviews)
-    for column in (column for table in tables for column in table.columns):
-        column.overflow = "fold"
-    return tables

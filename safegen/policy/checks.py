@@ -104,6 +104,12 @@ def _words_problems(match: Fields, where: Path, concepts: Concepts) -> Iterator[
     yield from wordless(match, where)
     yield from _unknown(match, "concepts", where, concepts.names, "concept")
     yield from _unknown(match, "categories", where, concepts.categories, "category")
+    companions = match.get("alongside")
+    if isinstance(companions, Mapping):
+        if names_nothing(companions):
+            hint = "name concepts, categories or phrases, or remove it"
+            yield Problem((*where, "alongside"), "nothing can stand alongside nothing", hint)
+        yield from _words_problems(companions, (*where, "alongside"), concepts)
 
 
 def _unknown(holder: Fields, key: str, path: Path, known: Mapping[str, object], kind: str) -> Iterator[Problem]:

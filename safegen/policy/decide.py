@@ -86,7 +86,7 @@ def _applied(policy: Policy, request: PromptRequest, now: date | None) -> Iterat
 
 def _trace(policy: Policy, request: PromptRequest, reading: Reading[Trigger], now: date | None) -> Iterator[TraceEntry]:
     """Every match with what becomes of it: those of words in the order of the words, then those of every prompt."""
-    found = _longest(_Found(*place) for place in reading.found)
+    found = _longest(_accompanied(policy, [_Found(*place) for place in reading.found]))
     standing = {rule.id: _standing(policy, rule, request) for rule in _rules_of(policy, found)}
     freedoms = [*_allowed(found, standing), *_excepted(policy, request, found, now)]
     for one in found:
@@ -152,6 +152,15 @@ def _entry(match: RuleMatch, positions: frozenset[int], standing: Status, freedo
         if covered and freedom.rules is not None and match.rule in freedom.rules:
             return TraceEntry(match=match, status="excepted", because=freedom.by)
     return TraceEntry(match=match, status=standing)
+
+
+def _accompanied(policy: Policy, found: list[_Found]) -> list[_Found]:
+    """Without companions, and without the words of those whose companions are missing."""
+    if not policy.accompanied:
+        return found
+    complete = {one.trigger.owner for one in found if one.trigger.companion}
+    lonely = policy.accompanied - complete
+    return [one for one in found if not one.trigger.companion and one.trigger.owner not in lonely]
 
 
 def _longest(found: Iterable[_Found]) -> list[_Found]:

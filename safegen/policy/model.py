@@ -22,6 +22,7 @@ from safegen.policy.parts import (
     Action,
     AdapterId,
     Closed,
+    Companions,
     Concept,
     Match,
     Mode,
@@ -51,7 +52,8 @@ def _by_id(rules: tuple[Any, ...]) -> tuple[Any, ...]:
 class Trigger:
     """What it means when a phrase is found: who looks for it, and the concept that it stands for.
 
-    `owner` is the id of a rule, or of an exception, whose `action` is None.
+    `owner` is the id of a rule, or of an exception, whose `action` is None. A `companion` only makes the owner's other
+    words count.
     """
 
     owner: str
@@ -59,6 +61,7 @@ class Trigger:
     concept: str | None
     category: str | None
     phrase: str
+    companion: bool = False
 
 
 class Policy(Closed):
@@ -103,9 +106,9 @@ class Policy(Closed):
             categories.setdefault(concept.category, []).append(concept)
         return {one.name: one for one in self.concepts}, categories, {rule.id: rule for rule in self.rules}
 
-    def concepts_in(self, match: Match) -> tuple[Concept, ...]:
+    def concepts_in(self, match: Match | Companions) -> tuple[Concept, ...]:
         """The concepts that a `match` names, directly or by category, by name."""
-        if not isinstance(match, Words):
+        if not isinstance(match, Words | Companions):
             return ()
         names, categories, _ = self._by_key
         found = {name: names[name] for name in match.concepts}
@@ -138,12 +141,25 @@ class Policy(Closed):
             yield from self._triggers_of(exception.id, None, exception.match)
 
     def _triggers_of(self, owner: str, action: Action | None, match: Match) -> Iterator[Trigger]:
-        for concept in self.concepts_in(match):
-            for phrase in concept.words:
-                yield Trigger(owner, action, concept.name, concept.category, phrase)
         if isinstance(match, Words):
-            for phrase in match.phrases:
-                yield Trigger(owner, action, None, None, phrase)
+            yield from self._triggers_in(owner, action, match)
+            if match.alongside is not None:
+                yield from self._triggers_in(owner, action, match.alongside, companion=True)
+
+    def _triggers_in(
+        self, owner: str, action: Action | None, words: Words | Companions, *, companion: bool = False
+    ) -> Iterator[Trigger]:
+        for concept in self.concepts_in(words):
+            for phrase in concept.words:
+                yield Trigger(owner, action, concept.name, concept.category, phrase, companion)
+        for phrase in words.phrases:
+            yield Trigger(owner, action, None, None, phrase, companion)
+
+    @cached_property
+    def accompanied(self) -> frozenset[str]:
+        """Ids of the rules and exceptions whose words only count alongside others."""
+        owners = (*self.rules, *self.exceptions)
+        return frozenset(one.id for one in owners if isinstance(one.match, Words) and one.match.alongside is not None)
 
     def rule(self, rule_id: str) -> BaseRule:
         """The rule of that id.

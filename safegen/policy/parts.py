@@ -80,12 +80,25 @@ class Concept(Closed):
         return (*self.phrases, *(phrase for language in self.aliases.values() for phrase in language))
 
 
-class Words(Closed):
-    """What a rule looks for in a prompt: any of these concepts, categories or plain phrases."""
+class Companions(Closed):
+    """Words of which one must stand somewhere in the same prompt."""
 
     concepts: tuple[Name, ...] = ()
     categories: tuple[Slug, ...] = ()
     phrases: tuple[Phrase, ...] = ()
+
+
+class Words(Closed):
+    """What a rule looks for in a prompt: any of these concepts, categories or plain phrases.
+
+    Attributes:
+        alongside: if given, they only count in a prompt that also holds one of these words.
+    """
+
+    concepts: tuple[Name, ...] = ()
+    categories: tuple[Slug, ...] = ()
+    phrases: tuple[Phrase, ...] = ()
+    alongside: Companions | None = None
 
 
 def _match_kind(value: Any) -> str:

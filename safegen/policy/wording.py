@@ -50,9 +50,19 @@ def shape_problems(data: object) -> Iterator[Problem]:
         yield _problem(finding, _path(finding["loc"], data))
 
 
-def _findings(data: object) -> list[Finding]:
+def problems_of(model: type[BaseModel], data: object) -> Iterator[Problem]:
+    """All problems of shape of data that is to be another model than a policy."""
+    for finding in _findings(data, model):
+        path = _path(finding["loc"], data)
+        if finding["type"] == "extra_forbidden":
+            yield Problem(path, f"unknown field `{path[-1]}`", on_key=True, semantic=False)
+        else:
+            yield _problem(finding, path)
+
+
+def _findings(data: object, model: type[BaseModel] = Policy) -> list[Finding]:
     try:
-        Policy.model_validate(data)
+        model.model_validate(data)
     except ValidationError as error:
         return [dict(one) for one in error.errors(include_url=False) if one["type"] != INCONSISTENT]
     return []

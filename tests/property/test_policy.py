@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Callable
 from contextlib import suppress
@@ -15,6 +16,7 @@ from hypothesis import strategies as st
 from safegen.errors import PolicyError
 from safegen.policy import PromptRequest, decide, load_policy
 from safegen.policy.canonical import canonical_json
+from safegen.policy.layout import laid_out
 from safegen.policy.normalise import join, normalise
 from safegen.policy.phrases import PhraseIndex
 
@@ -147,6 +149,17 @@ def test_arbitrary_text_is_a_policy_error(text: str | bytes) -> None:
 def test_mutated_policies_are_typed_errors_or_policies(start: int, length: int, patch: str) -> None:
     """A policy file with a piece cut out and another put in loads or fails with a typed error."""
     _load(SMALL[:start] + patch + SMALL[start + length :])
+
+
+@given(st.lists(st.text(min_size=1, max_size=30).filter(lambda one: any(map(str.isalnum, one))), max_size=4), st.text())
+@settings(deadline=None, max_examples=60)
+def test_layout_never_changes_what_a_policy_says(phrases: list[str], reason: str) -> None:
+    """Whatever stands in a policy, laid out it has the same digest, or it is left alone with a typed error."""
+    data = {"reason": f"a{reason}", "id": "extra", "action": "refuse", "match": {"phrases": ["x", *phrases]}}
+    text = SMALL[: SMALL.index("rules:")] + f"rules: [{json.dumps(data)}]\n"
+    with suppress(PolicyError):
+        before = load_policy(text, source="any.yaml")
+        assert load_policy(laid_out(text, source="any.yaml"), source="any.yaml").digest == before.digest
 
 
 def _inserted(text: str, draw: Random, mark: str | None) -> str:

@@ -160,3 +160,20 @@ def test_an_exception_must_be_narrow() -> None:
     """An exception for every word of every request is no exception."""
     with pytest.raises(ValueError, match="everything"):
         with_exception(refuse("nude"), match="any")
+
+
+def test_words_alongside_must_stand_in_the_same_prompt() -> None:
+    """A rule with `alongside` needs one of its words and one of the others, in any order, and reports its own."""
+    rule = refuse("nude") | {"match": {"phrases": ["nude"], "alongside": {"phrases": ["child"]}}}
+    policy = policy_of(rule)
+    assert ask(policy, "a nude").action == ask(policy, "a child").action == "allow"
+    for prompt in ("a child, nude", "a nude and a c h i l d"):
+        decision = ask(policy, prompt)
+        assert (decision.action, [match.text for match in decision.matches]) == ("refuse", ["nude"])
+
+
+def test_words_alongside_are_checked() -> None:
+    """Unknown names and nothing at all are no companions."""
+    for companions in ({"concepts": ["dragon"]}, {}, {"phrases": ["..."]}):
+        with pytest.raises(ValueError, match=r"match\.alongside"):
+            policy_of(refuse("nude") | {"match": {"phrases": ["nude"], "alongside": companions}})

@@ -71,3 +71,34 @@ def test_explain_rejects_what_is_no_text() -> None:
 def test_schema_is_written() -> None:
     """The schema command writes the schema."""
     assert RUNNER.invoke(app, ["schema"]).output == policy_schema_text()
+
+
+def test_explain_shows_what_did_not_apply_and_why() -> None:
+    """Rules lifted by an exception, for other requests or in shadow stand in the table with their reason."""
+    museum = str(ROOT / "policies" / "overlay-example" / "tenant-museum.yaml")
+    options = ["--policy", museum, "--tenant", "museum", "--now", "2026-06-01", "--json"]
+    trace = json.loads(RUNNER.invoke(app, ["explain", "a selfie with a nude statue", *options]).output)["trace"]
+    assert {(one["match"]["rule"], one["status"], one["because"]) for one in trace} == {
+        ("tenant-museum.selfies", "shadow", ""),
+        ("company.nudity", "excepted", "tenant-museum.art"),
+    }
+    late = RUNNER.invoke(
+        app, ["explain", "a nude statue", "--policy", museum, "--tenant", "museum", "--now", "2026-10-01"]
+    )
+    assert late.exit_code == 3
+    shown = RUNNER.invoke(app, ["explain", "a glue gun", "--policy", DEFAULT], env={"COLUMNS": "200"})
+    assert "allowed by harmless-words" in " ".join(shown.output.split())
+
+
+def test_explain_shows_the_redacted_prompt() -> None:
+    """What is drawn instead of the prompt is printed."""
+    styles = str(ROOT / "policies" / "artist-styles.yaml")
+    assert (
+        "drawn as: a castle by an artist"
+        in RUNNER.invoke(app, ["explain", "a castle by Banksy", "--policy", styles]).output
+    )
+
+
+def test_explain_rejects_attributes_that_are_none() -> None:
+    """An age gate that is no state of one is a usage error."""
+    assert RUNNER.invoke(app, ["explain", "a cat", "--age-gate", "maybe"]).exit_code == 2
