@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from functools import cached_property
 from typing import TYPE_CHECKING
 
+from safegen.errors import PolicyError
 from safegen.guard.request import Canvas
 from safegen.policy import BundleItem, Policy
 
@@ -93,11 +94,17 @@ class Assembly:
             return self._reviewers[name]
 
     def check(self, policy: Policy) -> None:
-        """Make sure that every adapter a policy names exists and fits, before the first request.
+        """Make sure that a policy can be carried out here, before the first request under it.
 
         Raises:
-            AdapterError: one does not.
+            PolicyError: it is for another base model.
+            AdapterError: an adapter that it names does not exist or does not fit.
         """
+        if policy.base != self.entry.id:
+            raise PolicyError(
+                f"the policy is for the base model {policy.base!r}; this guard runs {self.entry.id!r}",
+                hint="open another guard for it",
+            )
         for concept in policy.concepts:
             if concept.adapter:
                 self.adapter(concept.adapter)

@@ -18,23 +18,29 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING
 
-from safegen.errors import SafegenError
+import structlog
+
+from safegen.errors import AdapterError, PolicyError, SafegenError
 from safegen.guard import records
 from safegen.guard.assembly import Assembly
 from safegen.guard.attempts import Attempts
 from safegen.guard.defaults import default_ledger, find_policy
+from safegen.guard.policy_file import PolicyFile
 from safegen.guard.request import GenerationRequest, check_request
 from safegen.guard.result import GeneratedImage, Generation, Membrane
-from safegen.ledger import Failure, Ledger
-from safegen.policy import Policy, decide, load_policy_file
+from safegen.ledger import Failure, Ledger, PolicyChanged
+from safegen.policy import Policy, decide
 from safegen.spm import Registry
 
 if TYPE_CHECKING:
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+
     from safegen.ledger import Receipt
     from safegen.policy import Decision
     from safegen.review import Reviewer
 
 Progress = Callable[[int, int], None]
+_log = structlog.get_logger("safegen.guard")
 
 
 @dataclass
@@ -64,6 +70,7 @@ class Guard:
         self.policy = policy
         self.assembly = Assembly(registry, policy.base, reviewers)
         self._ledger = ledger
+        self._file: PolicyFile | None = None
         self._lock = threading.Lock()
 
     @classmethod
@@ -74,23 +81,33 @@ class Guard:
         ledger: Path | None = None,
         registry: Registry | None = None,
         reviewers: Mapping[str, Reviewer] | None = None,
+        policy_key: Ed25519PublicKey | None = None,
     ) -> Guard:
         """Open a guard, and close in the ledger what a crashed one left open.
 
         Args:
-            policy: a policy, the path of one, or the name of a shipped one.
+            policy: a policy, the path of one, or the name of a shipped one. A file is read again before a request if
+                it changed; if it is broken then, the policy in force stays.
             ledger: the ledger's folder, made on first use; by default one of the user's own.
             registry: where models and adapters are stated; the shipped one by default.
             reviewers: further reviewers by name, beside those that are installed.
+            policy_key: what must have signed the policy file; unsigned files are taken if None.
 
         Raises:
-            PolicyError: the policy is missing or wrong.
+            PolicyError: the policy is missing or wrong, or not signed as `policy_key` asks.
             AdapterError: an adapter that the policy names is missing, altered, or of another family.
             ModelError: the policy's base model is unknown.
             LedgerError: the ledger cannot be opened or written.
         """
-        loaded = policy if isinstance(policy, Policy) else load_policy_file(find_policy(policy))
+        if isinstance(policy, Policy):
+            if policy_key is not None:
+                raise PolicyError("only a policy file can be signed", hint="give its path instead of a loaded policy")
+            file, loaded = None, policy
+        else:
+            file = PolicyFile(find_policy(policy), key=policy_key)
+            loaded = file.read()
         guard = cls(loaded, Ledger.open(ledger or default_ledger()), registry or Registry.open(), reviewers=reviewers)
+        guard._file = file
         try:
             guard.assembly.check(loaded)
             guard._ledger.recover()
@@ -160,9 +177,29 @@ class Guard:
         )
         course = _Course(request_id=secrets.token_hex(12), request=request)
         with self._lock:
+            self._renew_policy()
             self._append_requested(course)
             with self._closed_on_failure(course):
                 return self._follow(course, progress)
+
+    def _renew_policy(self) -> None:
+        """Put a changed policy file into force, on record; keep the old policy if the new one cannot be used."""
+        if self._file is None or not self._file.changed():
+            return
+        try:
+            new = self._file.read()
+            self.assembly.check(new)
+        except (PolicyError, AdapterError) as error:
+            _log.error("policy_rejected", in_force=self.policy.digest, code=error.code, problem=str(error))
+            return
+        old = self.policy
+        if new.digest != old.digest:
+            record = PolicyChanged(
+                time=self._ledger.now(), policy_id=new.id, old_digest=old.digest, new_digest=new.digest
+            )
+            self._ledger.append(record)
+            self.policy = new
+            _log.info("policy_changed", policy=new.id, version=new.version, old=old.digest, new=new.digest)
 
     def _follow(self, course: _Course, progress: Progress | None) -> Generation:
         request, clock = course.request, self._ledger.now
