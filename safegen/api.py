@@ -25,7 +25,7 @@ def generate(
         policy: the path of a policy, or the name of a shipped one.
         ledger: the ledger's folder; one of the user's own by default.
         **options: as `Guard.generate` takes them: `n`, `seed`, `negative_prompt`, `width`, `height`, `steps`,
-            `guidance`, `progress`.
+            `guidance`, `audience`, `progress`.
 
     Returns:
         Images with their evidence, or a refusal; never an exception for a refusal.

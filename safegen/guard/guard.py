@@ -26,7 +26,7 @@ from safegen.guard.defaults import default_ledger, find_policy
 from safegen.guard.request import GenerationRequest, check_request
 from safegen.guard.result import GeneratedImage, Generation, Membrane
 from safegen.ledger import Failure, Ledger
-from safegen.policy import Policy, PromptRequest, decide, load_policy_file
+from safegen.policy import Audience, Policy, PromptRequest, decide, load_policy_file
 from safegen.spm import Registry
 
 if TYPE_CHECKING:
@@ -43,6 +43,7 @@ class _Course:
 
     request_id: str
     request: GenerationRequest
+    audience: Audience
     attempts: Attempts | None = None
     seconds: dict[str, float] = field(default_factory=dict)
 
@@ -120,6 +121,7 @@ class Guard:
         height: int | None = None,
         steps: int | None = None,
         guidance: float | None = None,
+        audience: Audience | None = None,
         progress: Progress | None = None,
     ) -> Generation:
         """Draw `n` images of a prompt under the policy.
@@ -133,6 +135,7 @@ class Guard:
             height: in pixels, likewise.
             steps: denoising steps, 1..150.
             guidance: scale of classifier-free guidance, 1..30.
+            audience: for whom; what is not stated counts against the request where rules depend on it.
             progress: called with (step done, steps in all) while drawing.
 
         Returns:
@@ -154,7 +157,7 @@ class Guard:
             steps=self.assembly.entry.steps if steps is None else steps,
             guidance=self.assembly.entry.guidance if guidance is None else guidance,
         )
-        course = _Course(request_id=secrets.token_hex(12), request=request)
+        course = _Course(request_id=secrets.token_hex(12), request=request, audience=audience or Audience())
         with self._lock:
             self._append_requested(course)
             with self._closed_on_failure(course):
@@ -163,7 +166,8 @@ class Guard:
     def _follow(self, course: _Course, progress: Progress | None) -> Generation:
         request, clock = course.request, self._ledger.now
         with course.timed("decide"):
-            asked = PromptRequest(prompt=request.prompt, negative_prompt=request.negative_prompt)
+            texts = {"prompt": request.prompt, "negative_prompt": request.negative_prompt}
+            asked = PromptRequest(**texts, **course.audience.model_dump())
             decision = decide(self.policy, asked, now=date.fromisoformat(clock()[:10]))
             bundle = self.assembly.bundle(decision.bundle)
         self._ledger.append(
