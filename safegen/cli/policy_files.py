@@ -79,15 +79,13 @@ def verify(
 ) -> None:
     """Check the signatures beside policies against a public key."""
     from safegen.errors import PolicySignatureError
-    from safegen.policy import load_policy_file
-    from safegen.policy.signature import SUFFIX, public_key, read_signature, verify_policy
+    from safegen.policy.signature import load_signed_policy_file, public_key
 
     loaded = public_key(_read(key), where=str(key))
     problems: dict[str, str] = {}
     for path in paths:
-        policy = load_policy_file(path)
         try:
-            verify_policy(policy, read_signature(path.with_name(path.name + SUFFIX)), loaded)
+            load_signed_policy_file(path, loaded)
         except PolicySignatureError as error:
             problems[str(path)] = str(error)
     if as_json:

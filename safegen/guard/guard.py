@@ -29,7 +29,7 @@ from safegen.guard.policy_file import PolicyFile
 from safegen.guard.request import GenerationRequest, check_request
 from safegen.guard.result import GeneratedImage, Generation, Membrane
 from safegen.ledger import Failure, Ledger, PolicyChanged
-from safegen.policy import Policy, decide
+from safegen.policy import Audience, Policy, decide
 from safegen.spm import Registry
 
 if TYPE_CHECKING:
@@ -137,7 +137,7 @@ class Guard:
         height: int | None = None,
         steps: int | None = None,
         guidance: float | None = None,
-        audience: Mapping[str, str] | None = None,
+        audience: Audience | Mapping[str, str] | None = None,
         progress: Progress | None = None,
     ) -> Generation:
         """Draw `n` images of a prompt under the policy.
@@ -151,8 +151,8 @@ class Guard:
             height: in pixels, likewise.
             steps: denoising steps, 1..150.
             guidance: scale of classifier-free guidance, 1..30.
-            audience: for whom the images are, as far as rules ask for it: `tenant` and `market` (lower-case names),
-                `age_gate` (`passed`, `failed` or `unknown`), `subject` (whom a staged roll-out counts by).
+            audience: for whom: an `Audience`, or its fields in a mapping; what is not stated counts against the
+                request where rules depend on it.
             progress: called with (step done, steps in all) while drawing.
 
         Returns:

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pydantic import ValidationError
 
 from safegen.errors import RequestError
-from safegen.policy import PromptRequest
+from safegen.policy import Audience, PromptRequest
 
 MAX_PROMPT = 4000
 """Characters in a prompt."""
@@ -70,9 +70,9 @@ def check_request(
     height: int | None = None,
     steps: int,
     guidance: float,
-    audience: Mapping[str, str] | None = None,
+    audience: Audience | Mapping[str, str] | None = None,
 ) -> GenerationRequest:
-    """Check every field and fill in what was left open; `audience` has fields of `PromptRequest`, all optional.
+    """Check every field and fill in what was left open; `audience` says for whom it is.
 
     Raises:
         RequestError: a field is out of range; the message names it.
@@ -93,9 +93,10 @@ def check_request(
     )
 
 
-def _asked(prompt: str, negative_prompt: str, audience: Mapping[str, str]) -> PromptRequest:
+def _asked(prompt: str, negative_prompt: str, audience: Audience | Mapping[str, str]) -> PromptRequest:
+    stated = audience.model_dump() if isinstance(audience, Audience) else audience
     try:
-        return PromptRequest.model_validate({**audience, "prompt": prompt, "negative_prompt": negative_prompt})
+        return PromptRequest.model_validate({**stated, "prompt": prompt, "negative_prompt": negative_prompt})
     except ValidationError as error:
         first = error.errors()[0]
         field = ".".join(str(part) for part in first["loc"])

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from safegen.policy.decide import decide
 from safegen.policy.decision import (
+    Audience,
     BundleItem,
     Decision,
     PolicyRef,
@@ -27,6 +28,7 @@ from safegen.policy.schema import policy_schema_text
 
 __all__ = [
     "AllowRule",
+    "Audience",
     "BundleItem",
     "Concept",
     "Decision",

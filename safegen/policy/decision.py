@@ -17,8 +17,8 @@ Outcome: TypeAlias = Literal["allow", "erase", "redact", "refuse", "review"]
 Status: TypeAlias = Literal["applied", "allowed", "excepted", "shadow", "not_rolled_out", "other_request"]
 
 
-class PromptRequest(Closed):
-    """What the app asks for, and for whom.
+class Audience(Closed):
+    """For whom the app asks.
 
     Attributes:
         tenant: the app's customer.
@@ -27,12 +27,17 @@ class PromptRequest(Closed):
         subject: whom a staged roll-out counts by, e.g. a pseudonymous user id; the prompt stands in for an empty one.
     """
 
-    prompt: str
-    negative_prompt: str = ""
     tenant: Slug | None = None
     market: Slug | None = None
     age_gate: AgeGate = "unknown"
     subject: str = ""
+
+
+class PromptRequest(Audience):
+    """What the app asks for, and for whom."""
+
+    prompt: str
+    negative_prompt: str = ""
 
 
 class RuleMatch(Closed):

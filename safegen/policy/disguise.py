@@ -7,6 +7,7 @@ answered from a table whose size is that of the vocabulary, at a cost that depen
 from __future__ import annotations
 
 import re
+from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import pairwise
 from typing import NamedTuple
@@ -138,12 +139,17 @@ def _plainly_repeated(shown: str, word: str) -> bool:
 
 def parts_of(chunk: str, words: Sequence[Span]) -> tuple[Part, ...]:
     """The parts of a text without white space, in Latin letters where possible; `words` are those of its plain form."""
-    parts = []
-    for found in _LOOSE.finditer(chunk):
-        first = next((at for at, word in enumerate(words) if word[2] > found.start()), len(words))
-        last = next((at for at in range(len(words) - 1, -1, -1) if words[at][1] < found.end()), -1)
-        parts.append(Part(found[0], found.start(), found.end(), first, last))
-    return tuple(parts)
+    starts, ends = [word[1] for word in words], [word[2] for word in words]
+    return tuple(
+        Part(
+            found[0],
+            found.start(),
+            found.end(),
+            bisect_right(ends, found.start()),
+            bisect_left(starts, found.end()) - 1,
+        )
+        for found in _LOOSE.finditer(chunk)
+    )
 
 
 def joined(parts: Sequence[Part]) -> Iterator[tuple[int, int, str]]:

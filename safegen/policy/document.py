@@ -7,7 +7,6 @@ time and are only worked out when there is something to report.
 
 from __future__ import annotations
 
-import gc
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -56,7 +55,7 @@ class Document:
         Raises:
             DiagnosedSyntaxError: the text cannot be made into a policy.
         """
-        with self._parser_faults(), _no_collection():
+        with self._parser_faults():
             plain = plain_data(self._events())
         if plain is not None:
             self.data = plain[0]
@@ -68,7 +67,7 @@ class Document:
 
     def _places(self) -> Builder:
         if self._builder is None:
-            with self._parser_faults(), _no_collection():
+            with self._parser_faults():
                 self._root = tree(self._events())
                 self._builder = Builder(self._root)
         return self._builder
@@ -127,18 +126,6 @@ class Document:
         line = self.lines[place.line] if place.line < len(self.lines) else ""
         hint = "indent with spaces, not with tabs" if "\t" in line else ""
         self.reject(place, f"not YAML: {problem}", hint, error)
-
-
-@contextmanager
-def _no_collection() -> Iterator[None]:
-    """Spare the garbage collector from looking again and again through a tree that grows and has no garbage."""
-    was_on = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if was_on:
-            gc.enable()
 
 
 def read_document(text: str | bytes, source: str) -> Document:

@@ -47,7 +47,10 @@ class Effects:
             for match in left._matches
             if (match.rule, match.concept) not in {(one.rule, one.concept) for one in self._matches}
         )
-        return Effects(self._policy, self._matches, (*self._later, *moved))
+        both = Effects(self._policy, self._matches, (*self._later, *moved))
+        if both._refusal is None and left._refusal is not None:
+            both._refusal = left._refusal.model_copy(update={"text": ""})
+        return both
 
     def refusing_the_rest(self) -> Effects:
         """These effects, but refused, as redacting comes to no end."""

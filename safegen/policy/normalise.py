@@ -18,9 +18,9 @@ from safegen.policy.confusables import latin_letter
 
 _BLANK_LETTERS = frozenset("\u034f\u115f\u1160\u17b4\u17b5\u180b\u180c\u180d\u180f\u3164\uffa0")
 """Characters that draw nothing, though Unicode files them under letters or marks."""
-_NUMBER = r"\s*[+-]?\s*(?:\d+(?:\.\d*)?|\.\d+)\s*"
-_WEIGHT = re.compile(rf"(?:\s*:{_NUMBER})+(?=[)\]}}])")
-"""The weight in `(word:1.3)`; it stands before a closing bracket."""
+_NUMBER = r"\s*+[+-]?\s*+(?:\d++(?:\.\d*+)?|\.\d++)\s*+"
+_WEIGHT = re.compile(rf"(?:\s*+:{_NUMBER})++(?=[)\]}}])")
+"""The weight in `(word:1.3)`; it stands before a closing bracket. It never backtracks, whatever a prompt holds."""
 _TAG = re.compile(r"<[a-z][a-z_]*:[^<>]*>")
 """A tag that loads weights, e.g. `<lora:name:0.8>`; its words count, and do not part those around it."""
 _BREAK = re.compile(r"\bBREAK\b")

@@ -34,6 +34,7 @@ class Layers:
         self.malformed = False
         self._parse, self._read = parse, read
         self._known: set[str] = set()
+        self._concepts: dict[str, int] = {}
         self._origins: dict[tuple[str, int], tuple[Document, int]] = {}
 
     @property
@@ -107,12 +108,18 @@ class Layers:
         for key in _LISTS:
             entries, into = data.get(key), result[key]
             for at, entry in enumerate(entries if isinstance(entries, list) else ()):
-                if key == "concepts" and _add_words(into, entry):
+                name = entry.get("name") if key == "concepts" and isinstance(entry, Mapping) else None
+                if isinstance(name, str) and self._adds_words(into, name, document, entry):
                     continue
                 if key == "rules" and data.get("mode") == "shadow" and isinstance(entry, Mapping):
                     entry = {**entry, "mode": "shadow"}  # noqa: PLW2901 - the same rule, with its file's mode
                 self._origins[key, len(into)] = (document, at)
                 into.append(entry)
+
+    def _adds_words(self, into: list[Any], name: str, document: Document, entry: Mapping[str, Any]) -> bool:
+        """Give the concept that another file has under this name the entry's words; False if there is none such."""
+        at = self._concepts.setdefault(name, len(into))
+        return at < len(into) and self._origins["concepts", at][0] is not document and _add_words(into, at, entry)
 
     def diagnose(self, problem: Problem) -> Diagnostic:
         """A problem of the merged data, shown in the document that it comes from."""
@@ -134,16 +141,9 @@ def _is_path(name: str) -> bool:
     return True
 
 
-def _add_words(concepts: list[Any], overlay: Any) -> bool:
-    """Give a known concept an overlay's words; False if it is new or says something else about the concept."""
-    if not isinstance(overlay, Mapping):
-        return False
-    same = [
-        at for at, one in enumerate(concepts) if isinstance(one, Mapping) and one.get("name") == overlay.get("name")
-    ]
-    if not same:
-        return False
-    at, known = same[0], concepts[same[0]]
+def _add_words(concepts: list[Any], at: int, overlay: Mapping[str, Any]) -> bool:
+    """Give a known concept an overlay's words; False if the overlay says something else about the concept."""
+    known = concepts[at]
     differs = any(overlay.get(key, known.get(key)) != known.get(key) for key in ("category", "adapter", "surrogate"))
     phrases, more = known.get("phrases"), overlay.get("phrases")
     aliases, further = known.get("aliases", {}), overlay.get("aliases", {})

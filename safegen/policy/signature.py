@@ -19,6 +19,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey,
 from pydantic import StringConstraints, ValidationError
 
 from safegen.errors import PolicySignatureError
+from safegen.policy.load import load_policy_file
 from safegen.policy.model import Policy
 from safegen.policy.parts import Closed
 
@@ -119,3 +120,16 @@ def public_key(pem: bytes, *, where: str) -> Ed25519PublicKey:
 def _message(policy: Policy) -> bytes:
     said = {"context": _CONTEXT, "policy": policy.id, "version": policy.version, "digest": policy.digest}
     return json.dumps(said, sort_keys=True, separators=(",", ":")).encode()
+
+
+def load_signed_policy_file(path: str | Path, key: Ed25519PublicKey) -> Policy:
+    """Read a policy file whose signature stands beside it; see `load_policy_file`.
+
+    Raises:
+        PolicyError: the file cannot be read or used.
+        PolicySignatureError: it is not signed by the key as it is.
+    """
+    policy = load_policy_file(path)
+    signature = Path(path)
+    verify_policy(policy, read_signature(signature.with_name(signature.name + SUFFIX)), key)
+    return policy

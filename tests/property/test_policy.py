@@ -34,10 +34,12 @@ DISGUISES: dict[str, Callable[[str, Random], str]] = {
     "weight": lambda text, _: f"({text}:1.2)",
     "brackets": lambda text, _: f"[[{text}]]",
 }
+SPELT = st.text("abcdefghijklmnopqrstuvwxyz", min_size=4, max_size=9).filter(lambda word: len(set(word)) > 1)
 SMALL = SOURCE[: SOURCE.index("  - name: mermaid")] + "rules: [{id: a, match: any, action: refuse, reason: b}]\n"
 
 
 @given(PROMPTS)
+@settings(deadline=None)
 def test_decide_is_total_and_spans_are_true(prompt: str) -> None:
     """Every prompt gets a decision, whose matches cut their text out of the prompt."""
     decision = decide(POLICY, PromptRequest(prompt=prompt))
@@ -48,6 +50,7 @@ def test_decide_is_total_and_spans_are_true(prompt: str) -> None:
 
 
 @given(PROMPTS, st.sampled_from(WORDS[2:]))
+@settings(deadline=None)
 def test_a_refuse_rule_never_releases_more(prompt: str, phrase: str) -> None:
     """With one refuse rule more, a decision stays as it was or becomes a refusal."""
     extra = {"id": "extra", "match": {"phrases": [phrase]}, "action": "refuse", "reason": "No."}
@@ -58,6 +61,7 @@ def test_a_refuse_rule_never_releases_more(prompt: str, phrase: str) -> None:
 
 
 @given(PROMPTS, st.randoms())
+@settings(deadline=None, max_examples=50)
 def test_the_order_of_rules_and_concepts_does_not_matter(prompt: str, draw: Random) -> None:
     """However the rules and concepts of a file are shuffled, digest and decision are the same."""
     shuffled = POLICY.model_dump()
@@ -70,6 +74,7 @@ def test_the_order_of_rules_and_concepts_does_not_matter(prompt: str, draw: Rand
 
 
 @given(PROMPTS, st.sampled_from(WORDS[2:]), st.sampled_from(["erase", "review", "allow", "redact"]))
+@settings(deadline=None)
 def test_a_shadow_rule_never_changes_anything(prompt: str, phrase: str, action: str) -> None:
     """A rule of any kind in shadow leaves everything but the trace as it was."""
     extra: dict[str, object] = {"id": "extra", "match": {"phrases": [phrase]}, "action": action, "mode": "shadow"}
@@ -85,6 +90,7 @@ def test_a_shadow_rule_never_changes_anything(prompt: str, phrase: str, action: 
 
 
 @given(st.text("abcdefgh", min_size=1, max_size=12), st.text("abcdefgh", min_size=1, max_size=3), st.booleans())
+@settings(deadline=None)
 def test_letters_around_a_word_hide_it(word: str, more: str, before: bool) -> None:
     """A phrase is not found inside a longer word, unless that only repeats its letters or is its plural."""
     longer = more + word if before else word + more
@@ -94,8 +100,8 @@ def test_letters_around_a_word_hide_it(word: str, more: str, before: bool) -> No
 
 
 @given(
-    st.lists(st.text("abcdefghijklmnopqrstuvwxyz", min_size=4, max_size=9), min_size=1, max_size=3),
-    st.lists(st.sampled_from(sorted(DISGUISES)), max_size=2),
+    st.lists(SPELT, min_size=1, max_size=3),
+    st.lists(st.sampled_from(sorted(DISGUISES)), max_size=2, unique=True),
     st.randoms(),
 )
 @settings(deadline=None)
@@ -123,12 +129,14 @@ def test_disguised_phrases_are_found_where_they_stand(words: list[str], names: l
         lambda one: st.lists(one) | st.dictionaries(st.text(), one),
     )
 )
+@settings(deadline=None)
 def test_canonical_json_is_that_of_the_standard(data: object) -> None:
     """The fast writer gives the bytes of the reference implementation of RFC 8785."""
     assert canonical_json(data) == rfc8785.dumps(data)  # type: ignore[arg-type]
 
 
 @given(PROMPTS)
+@settings(deadline=None)
 def test_normalisation_is_idempotent(text: str) -> None:
     """Normalising a normalised text changes nothing."""
     once = join(normalise(text))

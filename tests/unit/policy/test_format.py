@@ -139,6 +139,14 @@ def test_a_prompt_of_which_nothing_is_left_is_refused() -> None:
     assert decision.refusal.rule == "redact"
 
 
+def test_a_prompt_of_which_nothing_is_left_in_the_end_is_refused() -> None:
+    """Redaction that takes everything only in its second round is refused too."""
+    first = {"id": "first", "match": {"phrases": ["foo"]}, "action": "redact", "replacement": "bar"}
+    second = {"id": "second", "match": {"phrases": ["bar"]}, "action": "redact"}
+    assert ask(policy_of(first, second), "foo").action == "refuse"
+    assert ask(policy_of(first, second), "foo tree").prompt == " tree"
+
+
 def test_redaction_that_never_ends_is_refused() -> None:
     """A replacement that asks for itself ends in a refusal and not in a loop."""
     redact = {"id": "redact", "match": {"phrases": ["xyz"]}, "action": "redact", "replacement": "more xyz"}

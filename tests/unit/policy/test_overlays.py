@@ -112,3 +112,12 @@ def test_a_base_model_must_come_from_somewhere() -> None:
     """If no layer names a base model, the one that extends nothing is told to."""
     with pytest.raises(PolicySyntaxError, match=r"company.yaml: 1 problem\ncompany.yaml:1:1: `base` is missing"):
         load({**FILES, "company.yaml": COMPANY.replace("base: sticker\n", "")})
+
+
+def test_a_concept_is_named_once_in_a_file() -> None:
+    """Only another file adds words to a concept; the same name twice in one file, or another category, is an error."""
+    known = "  - {name: gun, category: weapon, phrases: [gun]}\n"
+    with pytest.raises(PolicySemanticError, match=r"company.yaml:8:12: `gun` is already taken"):
+        load({**FILES, "company.yaml": COMPANY.replace(known, known * 2)})
+    with pytest.raises(PolicySemanticError, match=r"de.yaml:7:12: `gun` is already taken"):
+        load({**FILES, "market/de.yaml": MARKET.replace("category: weapon", "category: toy")})
