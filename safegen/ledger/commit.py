@@ -31,6 +31,7 @@ class _Submission:
     entries: list[Entry] = field(default_factory=list)
     error: LedgerError | None = None
     done: bool = False
+    wake: threading.Event = field(default_factory=threading.Event)
 
 
 class GroupCommit:
@@ -39,7 +40,7 @@ class GroupCommit:
     def __init__(self, store: Store) -> None:
         self._store = store
         self._guard = threading.Lock()
-        self._turn = threading.Lock()
+        self._led = False
         self._waiting: list[_Submission] = []
 
     def submit(self, prepared: Prepared) -> list[Entry]:
@@ -51,14 +52,17 @@ class GroupCommit:
         mine = _Submission(prepared)
         with self._guard:
             self._waiting.append(mine)
-        with self._turn:
-            if not mine.done:
-                self._write_all()
+            follows, self._led = self._led, True
+        if follows:
+            mine.wake.wait()
+        if not mine.done:
+            self._lead()
         if mine.error is not None:
             raise mine.error
         return mine.entries
 
-    def _write_all(self) -> None:
+    def _lead(self) -> None:
+        """Write all that wait, then wake them, and one of those that came meanwhile to lead next."""
         with self._guard:
             batch, self._waiting = self._waiting, []
         try:
@@ -66,9 +70,17 @@ class GroupCommit:
                 append_in_order(writer, batch)
         except LedgerError as error:
             _fail(batch, error)
+        except BaseException as error:
+            _fail(batch, LedgerWriteError(f"the commit was broken off: {error!r}"))
+            raise
         finally:
             for submission in batch:
                 submission.done = True
+            with self._guard:
+                following = self._waiting[:1]
+                self._led = bool(following)
+            for submission in (*batch, *following):
+                submission.wake.set()
 
 
 def append_in_order(writer: Writer, batch: Sequence[_Submission]) -> None:

@@ -12,7 +12,6 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
 from safegen.errors import LedgerError
-from safegen.ledger import merkle
 from safegen.ledger.analysis import Analysis
 from safegen.ledger.checkpoint import Checkpoint, VerifierKey, verify_checkpoint
 from safegen.ledger.export import write_jsonl, write_parquet
@@ -143,7 +142,7 @@ class LedgerReader:
 def build_receipt(reader: Reader, index: int, head: Checkpoint) -> Receipt:
     """The proof of an entry below the size of a checkpoint."""
     row = reader.rows(index, index + 1)[0]
-    path = merkle.inclusion_proof(reader.node, index, head.size)
+    path = reader.inclusion_proof(index, head.size)
     return Receipt(
         origin=head.origin,
         request_id=row.request_id,

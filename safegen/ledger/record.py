@@ -128,7 +128,7 @@ _ADAPTER: TypeAdapter[Record] = TypeAdapter(Annotated[Record, Field(discriminato
 
 def request_of(record: Record) -> str | None:
     """The request that the record belongs to, or None for a record of the ledger itself."""
-    return None if isinstance(record, PolicyChanged) else record.request_id
+    return None if record.stage == "policy_changed" else record.request_id
 
 
 def canonical_bytes(record: Record) -> bytes:

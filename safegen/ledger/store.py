@@ -8,8 +8,10 @@ failure of the database is a `LedgerError`, on writing a `LedgerWriteError`, wit
 from __future__ import annotations
 
 import os
+import random
 import sqlite3
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -26,6 +28,7 @@ from safegen.ledger.tables import APPLICATION_ID, metadata, trigger_statements
 from safegen.ledger.transaction import Reader, Writer
 
 BUSY_SECONDS = 10
+_ASK_SECONDS = 0.001
 _HINTS = {
     "SQLITE_FULL": "the disk is full: free some space; nothing was written",
     "SQLITE_BUSY": f"another process held the ledger for more than {BUSY_SECONDS} seconds: find and end it",
@@ -137,9 +140,30 @@ def _engine(path: Path, *, read_only: bool) -> Engine:
     @event.listens_for(engine, "begin")
     def _begin(connection: Connection) -> None:
         write = connection.get_execution_options().get("write", False)
-        connection.exec_driver_sql("BEGIN IMMEDIATE" if write else "BEGIN")
+        if write:
+            _begin_writing(connection)
+        else:
+            connection.exec_driver_sql("BEGIN")
 
     return engine
+
+
+def _begin_writing(connection: Connection) -> None:
+    """Take the write lock, asking about every millisecond; SQLite's own waiting sleeps for up to 100 ms at a time."""
+    end = time.monotonic() + BUSY_SECONDS
+    connection.exec_driver_sql("PRAGMA busy_timeout = 0")
+    try:
+        while True:
+            try:
+                connection.exec_driver_sql("BEGIN IMMEDIATE")
+            except DBAPIError as error:
+                if not _error_name(error.orig).startswith("SQLITE_BUSY") or time.monotonic() > end:
+                    raise
+                time.sleep(random.uniform(0.5, 1.5) * _ASK_SECONDS)  # noqa: S311 - no secret
+            else:
+                return
+    finally:
+        connection.exec_driver_sql(f"PRAGMA busy_timeout = {int(BUSY_SECONDS * 1000)}")
 
 
 def _connect(path: Path, *, read_only: bool) -> sqlite3.Connection:
@@ -170,9 +194,13 @@ def _is_frozen(path: Path) -> bool:
     return not os.access(path.parent, os.W_OK) and not path.with_name(f"{path.name}-wal").exists()
 
 
+def _error_name(original: object) -> str:
+    return str(getattr(original, "sqlite_errorname", ""))
+
+
 def _translated(error: Exception, kind: type[LedgerError], path: Path) -> LedgerError:
     original: Any = error.orig if isinstance(error, DBAPIError) else error
-    name = str(getattr(original, "sqlite_errorname", ""))
+    name = _error_name(original)
     hint = next((hint for prefix, hint in _HINTS.items() if name.startswith(prefix)), "")
     if isinstance(error, PoolTimeoutError):
         hint = "too many threads read the ledger at once"

@@ -18,11 +18,13 @@ from safegen.ledger.checkpoint import Checkpoint, VerifierKey, parse_checkpoint,
 from safegen.ledger.export import ExportedLog
 from safegen.ledger.folder import CHECKPOINT_FILE, DATABASE_FILE
 from safegen.ledger.parts import ClosedModel
-from safegen.ledger.record import Closed, Record, Recovered, request_of
+from safegen.ledger.record import Record, request_of
 from safegen.ledger.source import Log, Nodes, StoredLog
 from safegen.ledger.stages import RequestState
 from safegen.ledger.store import Store
 from safegen.ledger.transaction import StoredRow
+
+_NEW = RequestState()
 
 
 class Problem(ClosedModel):
@@ -188,13 +190,15 @@ class _Verification:
             self._count(request_id, record, index)
 
     def _count(self, request_id: str, record: Record, index: int) -> None:
-        state = self._states.get(request_id, RequestState())
+        state = self._states.get(request_id, _NEW)
         problem = state.problem(record)
         if problem is not None:
             self._report("request.order", f"request {request_id}: {problem}", index)
         self._states[request_id] = state.after(record)
-        if isinstance(record, Closed | Recovered):
-            self._outcomes[record.outcome if isinstance(record, Closed) else "recovered"] += 1
+        if record.stage == "closed":
+            self._outcomes[record.outcome] += 1
+        elif record.stage == "recovered":
+            self._outcomes["recovered"] += 1
 
     def _stored_head(self, size: int, text: str) -> Checkpoint | None:
         head = self._head(text, size)
