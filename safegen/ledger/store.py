@@ -28,6 +28,8 @@ from safegen.ledger.tables import APPLICATION_ID, metadata, trigger_statements
 from safegen.ledger.transaction import Reader, Writer
 
 BUSY_SECONDS = 10
+DURABILITY = ("PRAGMA journal_mode = WAL", "PRAGMA synchronous = FULL", "PRAGMA fullfsync = ON")
+"""What makes a commit durable: the log is synced before the commit returns, and before the file is changed."""
 _ASK_SECONDS = 0.001
 _HINTS = {
     "SQLITE_FULL": "the disk is full: free some space; nothing was written",
@@ -167,6 +169,17 @@ def _begin_writing(connection: Connection) -> None:
 
 
 def _connect(path: Path, *, read_only: bool) -> sqlite3.Connection:
+    connection = _open_file(path, read_only=read_only)
+    try:
+        for statement in () if read_only else DURABILITY:
+            connection.execute(statement)
+    except sqlite3.Error:
+        connection.close()
+        raise
+    return connection
+
+
+def _open_file(path: Path, *, read_only: bool) -> sqlite3.Connection:
     mode = "ro" if read_only else "rwc"
     if read_only and _is_frozen(path):
         mode += "&immutable=1"
@@ -178,14 +191,6 @@ def _connect(path: Path, *, read_only: bool) -> sqlite3.Connection:
         check_same_thread=False,
     )
     connection.text_factory = lambda text: text.decode("utf-8", "replace")
-    try:
-        if not read_only:
-            connection.execute("PRAGMA journal_mode = WAL")
-            connection.execute("PRAGMA synchronous = FULL")
-            connection.execute("PRAGMA fullfsync = ON")
-    except sqlite3.Error:
-        connection.close()
-        raise
     return connection
 
 

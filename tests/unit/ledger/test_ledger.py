@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import multiprocessing
+import os
 import sqlite3
 import stat
 import threading
@@ -30,6 +31,7 @@ from safegen.ledger import (
     verify_checkpoint,
     verify_ledger,
 )
+from safegen.ledger.files import create_whole, replace_whole
 from safegen.ledger.transaction import Writer
 from tests.unit.ledger.conftest import HEX, TIME, FakeClock, counting_random, requested, whole_request
 
@@ -382,3 +384,26 @@ def test_entry_bodies_parse_alone(ledger: Ledger) -> None:
     """The stored bytes are the canonical record and nothing else."""
     entry = ledger.append(requested("a"))
     assert parse_record(entry.body) == requested("a")
+
+
+def test_small_files_are_synced_before_they_appear(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A file is synced before it gets its name, and its folder after, so that a crash leaves the old one or the new."""
+    steps: list[str] = []
+    honest_sync, honest_replace = os.fsync, Path.replace
+
+    def sync(descriptor: int) -> None:
+        steps.append("folder" if stat.S_ISDIR(os.fstat(descriptor).st_mode) else "file")
+        honest_sync(descriptor)
+
+    def replace(path: Path, target: Path) -> Path:
+        steps.append("name")
+        return honest_replace(path, target)
+
+    monkeypatch.setattr("os.fsync", sync)
+    monkeypatch.setattr(Path, "replace", replace)
+    replace_whole(tmp_path / "checkpoint", "text", mode=0o644)
+    assert steps == ["file", "name", "folder"]
+    assert (tmp_path / "checkpoint").read_text() == "text"
+    steps.clear()
+    create_whole(tmp_path / "keys.json", "text", mode=0o600)
+    assert steps == ["file", "folder"]
