@@ -1,6 +1,6 @@
 """The ledger measured: durable records a second, verification, proofs, crashes, forgeries.
 
-    python benchmarks/ledger.py [--quick] [--json]
+    python benchmarks/ledger.py [--quick] [--json] [--postgresql URL]
 
 The full run keeps benchmarks/results/ledger.md. Rates are of the wall clock; where the machine is shared, the processor
 time beside them says what an idle core would give.
@@ -73,9 +73,11 @@ def thread_writer(folder: Path, name: str, start: threading.Barrier, counts: lis
     (folder / f"count-{name}").write_text(str(sum(done)))
 
 
-def writers(folder: Path, target: Callable[..., None], each: int, seconds: float) -> tuple[float, bool]:
+def writers(
+    folder: Path, target: Callable[..., None], each: int, seconds: float, database: str | None = None
+) -> tuple[float, bool]:
     """Durable records a second of all writers together, and whether the ledger verifies and has them all."""
-    Ledger.open(folder).close()
+    Ledger.open(folder, database=database).close()
     context = multiprocessing.get_context("spawn")
     start = context.Barrier(WRITERS + 1)
     processes = [
@@ -93,6 +95,15 @@ def writers(folder: Path, target: Callable[..., None], each: int, seconds: float
         ledger.checkpoint()
         report = verify_ledger(folder, ledger.verifier_key)
     return written / elapsed, report.ok and report.size == written
+
+
+def appends_on_postgresql(report: Report, seconds: float, url: str) -> None:
+    """The same work on an empty PostgreSQL database."""
+    with scratch() as folder:
+        rate, whole = writers(folder, batch_writer, 32, seconds, url)
+    row = ("4 processes, 32 requests a commit", round(rate), "yes" if whole else "NO")
+    report.tables.append(("durable appends on PostgreSQL", ("writers", "records/s", "all there, verified"), [row]))
+    report.at_least("durable records/s on PostgreSQL, 4 writers with batching", row[1], 3000, "1/s")
 
 
 def appends(report: Report, seconds: float) -> None:
@@ -176,9 +187,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--quick", action="store_true", help="under a minute; nothing is kept")
     parser.add_argument("--json", action="store_true", help="write JSON last")
+    parser.add_argument("--postgresql", metavar="URL", help="an empty database to do the same work on")
     options = parser.parse_args()
     report = Report("ledger")
     appends(report, 3 if options.quick else 20)
+    if options.postgresql:
+        appends_on_postgresql(report, 3 if options.quick else 20, options.postgresql)
     single(report, 100 if options.quick else 2000)
     large(report, 20_000 if options.quick else 1_000_000)
     with scratch() as folder:

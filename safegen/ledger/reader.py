@@ -15,13 +15,13 @@ from safegen.errors import LedgerError
 from safegen.ledger.analysis import Analysis
 from safegen.ledger.checkpoint import Checkpoint, VerifierKey, verify_checkpoint
 from safegen.ledger.export import write_jsonl, write_parquet
-from safegen.ledger.folder import DATABASE_FILE
+from safegen.ledger.folder import open_store
 from safegen.ledger.receipt import Receipt
 from safegen.ledger.record import Record, Requested
-from safegen.ledger.store import Store
 from safegen.ledger.summary import RequestSummary, summarise
 
 if TYPE_CHECKING:
+    from safegen.ledger.store import Store
     from safegen.ledger.transaction import Entry, Reader
 
 
@@ -39,7 +39,7 @@ class LedgerReader:
         Raises:
             LedgerError: if there is none or it cannot be read.
         """
-        return LedgerReader(Store.open(folder / DATABASE_FILE, read_only=True), folder)
+        return LedgerReader(open_store(folder, read_only=True), folder)
 
     @property
     def folder(self) -> Path:

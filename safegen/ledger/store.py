@@ -50,7 +50,8 @@ class Store:
 
     def __init__(self, path: Path, *, read_only: bool = False) -> None:
         self._path = path
-        self._process = os.getpid()
+        self._where = str(path)
+        self._process = process_id()
         self._write_lock = threading.Lock()
         self._engine = _engine(path, read_only=read_only)
 
@@ -93,21 +94,34 @@ class Store:
 
     def close(self) -> None:
         """Close all connections."""
-        self._engine.dispose(close=self._process == os.getpid())
+        self._engine.dispose(close=self._process == process_id())
 
     @contextmanager
     def _connected(self, kind: type[LedgerError], *, write: bool) -> Iterator[Connection]:
-        if self._process != os.getpid():
+        if self._process != process_id():
             raise kind(
                 "the ledger was opened before this process was forked",
-                where=str(self._path),
+                where=self._where,
                 hint="open the ledger in each process, after the fork",
             )
         try:
             with self._engine.connect() as connection, connection.execution_options(write=write).begin():
                 yield connection
-        except (SQLAlchemyError, sqlite3.Error) as error:
-            raise _translated(error, kind, self._path) from error
+        except self._failures as error:
+            raise self._translated(error, kind) from error
+
+    @property
+    def _failures(self) -> tuple[type[Exception], ...]:
+        """What the database raises."""
+        return (SQLAlchemyError, sqlite3.Error)
+
+    def _translated(self, error: Exception, kind: type[LedgerError]) -> LedgerError:
+        original: Any = error.orig if isinstance(error, DBAPIError) else error
+        name = _error_name(original)
+        hint = next((hint for prefix, hint in _HINTS.items() if name.startswith(prefix)), "")
+        if isinstance(error, PoolTimeoutError):
+            hint = "too many threads read the ledger at once"
+        return kind(f"the ledger's database failed: {original}", where=self._where, hint=hint)
 
     def _prepare(self, *, create: bool) -> None:
         """Create the tables if asked, and check that the file is a ledger."""
@@ -127,6 +141,11 @@ class Store:
     @staticmethod
     def _application_id(connection: Connection) -> int:
         return int(connection.exec_driver_sql("PRAGMA application_id").scalar_one())
+
+
+def process_id() -> int:
+    """The process that opens a store, which alone may use it."""
+    return os.getpid()
 
 
 def _create_tables(connection: Connection) -> None:
@@ -201,12 +220,3 @@ def _is_frozen(path: Path) -> bool:
 
 def _error_name(original: object) -> str:
     return str(getattr(original, "sqlite_errorname", ""))
-
-
-def _translated(error: Exception, kind: type[LedgerError], path: Path) -> LedgerError:
-    original: Any = error.orig if isinstance(error, DBAPIError) else error
-    name = _error_name(original)
-    hint = next((hint for prefix, hint in _HINTS.items() if name.startswith(prefix)), "")
-    if isinstance(error, PoolTimeoutError):
-        hint = "too many threads read the ledger at once"
-    return kind(f"the ledger's database failed: {original}", where=str(path), hint=hint)

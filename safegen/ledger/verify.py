@@ -16,7 +16,7 @@ from safegen.errors import LedgerError, LedgerTamperedError
 from safegen.ledger import merkle
 from safegen.ledger.checkpoint import Checkpoint, VerifierKey, parse_checkpoint, verify_checkpoint
 from safegen.ledger.export import ExportedLog
-from safegen.ledger.folder import CHECKPOINT_FILE, DATABASE_FILE
+from safegen.ledger.folder import CHECKPOINT_FILE, open_store
 from safegen.ledger.parts import ClosedModel
 from safegen.ledger.record import Record, request_of
 from safegen.ledger.source import Log, Nodes, StoredLog
@@ -75,7 +75,7 @@ def verify_ledger(
     if ledger.is_file():
         exported = ExportedLog(ledger)
         return _Verification(key).run(exported, [*exported.published(), *known_checkpoints])
-    store = Store.open(ledger / DATABASE_FILE, read_only=True)
+    store = open_store(ledger, read_only=True)
     try:
         with store.reading() as reader:
             return _Verification(key).run(StoredLog(reader), [*known_checkpoints, *_published(ledger)])
