@@ -10,16 +10,18 @@ from __future__ import annotations
 
 import argparse
 import multiprocessing
+import resource
 import shutil
 import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from multiprocessing.connection import Connection
 from pathlib import Path
 
 from ledger_crash import crash_table
-from ledger_forgeries import forgery_table
+from ledger_forgeries import AUDIT, forgery_table
 from ledger_records import write_fast, write_request
 from reporting import Report
 
@@ -154,33 +156,47 @@ def sync_seconds(count: int) -> float:
     return sorted(times)[count // 2]
 
 
+def verified_alone(folder: Path) -> tuple[float, float, float]:
+    """Seconds of the clock, seconds of the processor, and MiB of memory to verify a ledger, in a process of its own."""
+    context = multiprocessing.get_context("spawn")
+    receiver, sender = context.Pipe(duplex=False)
+    process = context.Process(target=_verify_and_send, args=(folder, sender))
+    process.start()
+    found: tuple[float, float, float] = receiver.recv()
+    process.join()
+    return found
+
+
+def _verify_and_send(folder: Path, sender: Connection) -> None:
+    verify_ledger(AUDIT / "vectors" / "valid.jsonl", read_public_key(folder))
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    wall, processor = time.perf_counter(), time.process_time()
+    result = verify_ledger(folder, read_public_key(folder))
+    wall, processor = time.perf_counter() - wall, time.process_time() - processor
+    assert result.ok, result.problems
+    sender.send((wall, processor, (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024))
+
+
 def large(report: Report, size: int) -> None:
     """Verification and proofs in a log of `size` records."""
-    import resource
-
     with scratch() as folder:
         write_fast(folder, size)
         key = read_public_key(folder)
-        before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-        wall, processor = time.perf_counter(), time.process_time()
-        result = verify_ledger(folder, key)
-        wall, processor = time.perf_counter() - wall, time.process_time() - processor
-        grown = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024
-        assert result.ok, result.problems
+        wall, processor, grown = verified_alone(folder)
         with LedgerReader.open_read_only(folder) as reader:
             times = []
-            for index in range(0, result.size, max(1, result.size // 200)):
+            for index in range(0, size, max(1, size // 200)):
                 began = time.perf_counter()
                 text = reader.prove(index, key).to_tlog_proof()
                 times.append(time.perf_counter() - began)
                 verify_tlog_proof(text, next(reader.entries(index, index + 1)).body, key)
     proof = sorted(times)[int(len(times) * 0.99)] * 1e3
-    row = (result.size, round(result.size / wall), round(result.size / processor), round(grown, 1), round(proof, 3))
+    row = (size, round(size / wall), round(size / processor), round(grown, 1), round(proof, 3))
     columns = ("records", "verified/s", "verified/s of processor time", "memory grown, MiB", "proof p99, ms")
     report.tables.append(("a large log", columns, [row]))
     report.at_least("verified records/s", row[1], 50_000, "1/s")
     report.at_least("verified records/s of processor time", row[2], 50_000, "1/s")
-    report.at_most(f"proof in a log of {result.size:,}, p99", proof, 10, "ms")
+    report.at_most(f"proof in a log of {size:,}, p99", proof, 10, "ms")
 
 
 def main() -> None:

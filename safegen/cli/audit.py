@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from safegen.ledger import Entry, LedgerReader, RequestSummary, VerificationReport
 
 app = typer.Typer(no_args_is_help=True, help="Look into a ledger and verify it.")
-for _command in (audit_data.prove, audit_data.export, audit_data.query, audit_data.keys):
+for _command in (audit_data.prove, audit_data.export, audit_data.query, audit_data.report, audit_data.keys):
     app.command()(_command)
 
 

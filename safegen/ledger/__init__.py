@@ -10,7 +10,7 @@ from __future__ import annotations
 from safegen.ledger.checkpoint import Checkpoint, VerifierKey, parse_checkpoint, verify_checkpoint
 from safegen.ledger.folder import read_public_key
 from safegen.ledger.keys import LedgerKeys
-from safegen.ledger.ledger import Ledger
+from safegen.ledger.ledger import Ledger, utc_now
 from safegen.ledger.parts import (
     BundleMember,
     Disagreement,
@@ -82,6 +82,7 @@ __all__ = [
     "read_public_key",
     "record_schema_text",
     "timestamp",
+    "utc_now",
     "verify_checkpoint",
     "verify_ledger",
     "verify_receipt",

@@ -14,6 +14,7 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -31,6 +32,8 @@ BUSY_SECONDS = 10
 DURABILITY = ("PRAGMA journal_mode = WAL", "PRAGMA synchronous = FULL", "PRAGMA fullfsync = ON")
 """What makes a commit durable: the log is synced before the commit returns, and before the file is changed."""
 _ASK_SECONDS = 0.001
+_TEXT = partial(str, encoding="utf-8", errors="replace")
+"""Reads any bytes as text, as a forger may have stored them."""
 _HINTS = {
     "SQLITE_FULL": "the disk is full: free some space; nothing was written",
     "SQLITE_BUSY": f"another process held the ledger for more than {BUSY_SECONDS} seconds: find and end it",
@@ -209,7 +212,7 @@ def _open_file(path: Path, *, read_only: bool) -> sqlite3.Connection:
         isolation_level=None,
         check_same_thread=False,
     )
-    connection.text_factory = lambda text: text.decode("utf-8", "replace")
+    connection.text_factory = _TEXT
     return connection
 
 
