@@ -272,9 +272,13 @@ def many(check):
     return lambda value: isinstance(value, list) and all(map(check, value))
 
 
-def closed(**fields):
+def closed(optional=(), **fields):
+    """Exactly these fields; the `optional` ones may be left out."""
+    needed = fields.keys() - set(optional)
     return lambda value: (
-        isinstance(value, dict) and value.keys() == fields.keys() and all(fields[name](value[name]) for name in fields)
+        isinstance(value, dict)
+        and needed <= value.keys() <= fields.keys()
+        and all(fields[name](value[name]) for name in value)
     )
 
 
@@ -313,13 +317,18 @@ parameters = closed(
     n=count, width=count, height=count, steps=count, guidance=number, seed=maybe(seed), scheduler=maybe(name)
 )
 image = closed(index=count, png_sha256=maybe(hex256), pixels_sha256=hex256, outcome=one_of("released", "withheld"))
+sealed = closed(
+    cipher=one_of("chacha20-poly1305"),
+    nonce=pattern("[0-9a-f]{24}"),
+    text=lambda value: pattern("[A-Za-z0-9+/]+={0,2}")(value) and len(value) <= 16_000,
+)
 OUTCOMES = ("released", "refused", "withheld", "error", "interrupted")
 VERDICTS = ("release", "escalate", "reseed", "withhold")
 STAGES = {
     "requested": {
         "prompt_commitment": hex256, "negative_prompt_commitment": maybe(hex256), "parameters": parameters,
         "policy": closed(id=name, version=name, digest=digest), "base_model": closed(id=name, digest=digest),
-        "software": names_to_names,
+        "software": names_to_names, "sealed_prompt": sealed, "sealed_negative_prompt": sealed,
     },
     "decided": {
         "action": name, "rules": many(name), "refusal": maybe(closed(rule=name, reason=sentence, category=name)),
@@ -343,6 +352,7 @@ STAGES = {
     "recovered": {"reason": sentence},
     "policy_changed": {"policy_id": name, "old_digest": maybe(digest), "new_digest": digest},
 }  # fmt: skip
+OPTIONAL = {"sealed_prompt", "sealed_negative_prompt"}
 OF_THE_LEDGER = {"policy_changed"}
 request_id = pattern("[A-Za-z0-9._-]{1,64}")
 
@@ -361,7 +371,7 @@ def read_record(body):
         raise Malformed("an unknown stage or version")
     common = {"stage": one_of(stage), "schema_version": lambda version: version == 1, "time": moment}
     own = {} if stage in OF_THE_LEDGER else {"request_id": request_id}
-    if not closed(**common, **own, **STAGES[stage])(record):
+    if not closed(OPTIONAL, **common, **own, **STAGES[stage])(record):
         raise Malformed(f"the fields are not those of `{stage}`")
     return record
 

@@ -169,6 +169,21 @@ def valid_kept_checkpoint(log: Log) -> tuple[str, Problems]:
 
 
 @vector
+def valid_sealed_prompt(log: Log) -> tuple[str, Problems]:
+    sealed = {"cipher": "chacha20-poly1305", "nonce": "00" * 12, "text": "c2VhbGVk"}
+    log.bodies.append(edit(request("sealed")[0], sealed_prompt=sealed))
+    log.sign(19)
+    return "a request with a sealed prompt", {}
+
+
+@vector
+def sealed_prompt_null(log: Log) -> tuple[str, Problems]:
+    return "a sealed prompt that is null where it should be left out", _unreadable(
+        log, edit(request("sealed")[0], sealed_prompt=None)
+    )
+
+
+@vector
 def bit_flip(log: Log) -> tuple[str, Problems]:
     _keep_hashes(log)
     log.bodies[7] = log.bodies[7].replace(b"0.75", b"0.74")

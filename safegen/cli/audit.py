@@ -1,6 +1,6 @@
 """`safegen audit`: verify a ledger, look into it, check a receipt.
 
-Invariants: reads only; needs no private key. Exit codes: 0 fine, 1 error, 2 usage, 4 tampering found.
+Invariants: reads only, but for `forget`; needs no private key. Exit codes: 0 fine, 1 error, 2 usage, 4 tampering found.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from safegen.cli import audit_data
+from safegen.cli import audit_data, audit_prompts
 from safegen.cli.audit_options import TAMPERED, AsJson, Folder, PublicKey, fail, key_text, plain
 from safegen.errors import SafegenError
 
@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 app = typer.Typer(no_args_is_help=True, help="Look into a ledger and verify it.")
 for _command in (audit_data.prove, audit_data.export, audit_data.query, audit_data.report, audit_data.keys):
     app.command()(_command)
+app.command()(audit_prompts.unseal)
+app.command()(audit_prompts.forget)
 
 
 @app.command()

@@ -23,6 +23,7 @@ from safegen.ledger.parts import (
     Refusal,
     ReviewOrder,
     Score,
+    SealedText,
     timestamp,
 )
 from safegen.ledger.reader import LedgerReader
@@ -40,6 +41,7 @@ from safegen.ledger.record import (
     parse_record,
     record_schema_text,
 )
+from safegen.ledger.sealing import PromptKeys
 from safegen.ledger.summary import RequestSummary
 from safegen.ledger.transaction import Entry
 from safegen.ledger.verify import Problem, VerificationReport, verify_ledger
@@ -63,6 +65,7 @@ __all__ = [
     "PolicyChanged",
     "PolicyReference",
     "Problem",
+    "PromptKeys",
     "Receipt",
     "Record",
     "Recovered",
@@ -72,6 +75,7 @@ __all__ = [
     "ReviewOrder",
     "Reviewed",
     "Score",
+    "SealedText",
     "TlogProof",
     "VerificationReport",
     "VerifierKey",

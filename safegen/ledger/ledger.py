@@ -25,9 +25,10 @@ from safegen.ledger.folder import (
     own_keys,
     publish_key,
 )
-from safegen.ledger.parts import parse_timestamp, timestamp
+from safegen.ledger.parts import SealedText, parse_timestamp, timestamp
 from safegen.ledger.reader import LedgerReader, build_receipt
 from safegen.ledger.record import Record, Recovered, canonical_bytes
+from safegen.ledger.sealing import PromptKeys, SealedField
 
 if TYPE_CHECKING:
     from safegen.ledger.keys import LedgerKeys
@@ -107,6 +108,14 @@ class Ledger(LedgerReader):
     def commit(self, text: str) -> str:
         """Keyed commitment to a text, e.g. a prompt."""
         return self._keys.commit(text)
+
+    def seal(self, request_id: str, field: SealedField, text: str) -> SealedText:
+        """Encrypt a prompt for the `requested` record under a key of its own, kept in the file prompt-keys.db.
+
+        Raises:
+            LedgerWriteError: if it is too long, sealed already, or its key cannot be kept.
+        """
+        return PromptKeys(self._folder).seal(request_id, field, text)
 
     def append(self, record: Record) -> Entry:
         """Add one record; it is durable when this returns. Threads that append at once share a sync of the disk.

@@ -33,6 +33,7 @@ from safegen.ledger.parts import (
     RequestId,
     ReviewOrder,
     Score,
+    SealedText,
     Seed,
     Text,
     Timestamp,
@@ -41,6 +42,10 @@ from safegen.ledger.parts import (
 SCHEMA_VERSION: Literal[1] = 1
 ENTRY_BYTES_LIMIT = 65_535
 """An entry is shorter than this, so that its length fits the uint16 of the C2SP tlog-tiles format."""
+
+
+def _absent(value: object) -> bool:
+    return value is None
 
 
 class _Common(ClosedModel):
@@ -62,6 +67,8 @@ class Requested(_OfRequest):
     policy: PolicyReference
     base_model: ModelReference
     software: dict[Name, Name]
+    sealed_prompt: SealedText | None = Field(default=None, exclude_if=_absent)
+    sealed_negative_prompt: SealedText | None = Field(default=None, exclude_if=_absent)
 
 
 class Decided(_OfRequest):
