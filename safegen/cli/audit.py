@@ -1,6 +1,7 @@
 """`safegen audit`: verify a ledger, look into it, check a receipt.
 
-Invariants: reads only, but for `forget`; needs no private key. Exit codes: 0 fine, 1 error, 2 usage, 4 tampering found.
+Invariants: reads only and needs no private key, but for `forget` and `prune`. Exit codes: 0 fine, 1
+error, 2 usage, 4 tampering found.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ for _command in (audit_data.prove, audit_data.export, audit_data.query, audit_da
     app.command()(_command)
 app.command()(audit_prompts.unseal)
 app.command()(audit_prompts.forget)
+app.command()(audit_prompts.prune)
 
 
 @app.command()
@@ -129,6 +131,7 @@ def _render_report(report: VerificationReport, *, own_key: bool) -> None:
         ("ledger", report.origin),
         ("entries", f"{report.size}, of which {report.unsigned_tail} after the last checkpoint"),
         ("checkpoints", str(report.checkpoints)),
+        ("pruned", f"{report.pruned} records are gone by a signed `pruned` record; their hashes are here"),
         ("root", report.root),
         ("requests", f"{outcomes}; {len(report.open_requests)} open"),
     ):
@@ -172,9 +175,10 @@ def _show_request(reader: LedgerReader, request_id: str, *, as_json: bool) -> No
 
     console = Console()
     for entry in entries:
-        console.rule(f"{entry.index} {entry.record.stage}")
-        console.print_json(entry.body.decode())
+        console.rule(f"{entry.index} {entry.record.stage if entry.body else 'pruned'}")
+        console.print_json(entry.body.decode() or "null")
 
 
 def _as_json(entry: Entry) -> dict[str, object]:
-    return {"index": entry.index, "leaf_hash": entry.leaf_hash.hex(), "record": entry.record.model_dump(mode="json")}
+    record = entry.record.model_dump(mode="json") if entry.body else None
+    return {"index": entry.index, "leaf_hash": entry.leaf_hash.hex(), "record": record}

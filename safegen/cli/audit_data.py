@@ -49,6 +49,8 @@ def prove(
             body = next(reader.entries(index, index + 1)).body
     except SafegenError as error:
         fail(error)
+    if record is not None and not body:
+        fail(SafegenError(f"the record of entry {index} was pruned", hint="the proof alone can be had"))
     if record is not None:
         record.write_bytes(body)
     if out is None:

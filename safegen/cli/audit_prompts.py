@@ -1,7 +1,11 @@
-"""`safegen audit unseal | forget`: the sealed prompts of a request, for whoever holds their keys."""
+"""`safegen audit unseal | forget | prune`: what a ledger may show to few, and what it may let go.
+
+Invariants: nothing goes without a question; whatever goes, every proof still verifies.
+"""
 
 from __future__ import annotations
 
+from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -53,12 +57,33 @@ def forget(
     typer.echo(f"{count} keys destroyed")
 
 
+def prune(
+    ledger: Folder,
+    days: Annotated[int, typer.Option("--older-than", min=1, metavar="DAYS", help="Age of what goes.")],
+    reason: Annotated[str, typer.Option(help="Why; the ledger records it.")],
+    *,
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+) -> None:
+    """Remove the records of old, ended requests, keep their hashes, and let the ledger say so."""
+    from safegen.ledger import Ledger, utc_now
+
+    try:
+        with Ledger.open(ledger, create=False) as opened:
+            before = utc_now() - timedelta(days=days)
+            if not yes:
+                typer.confirm(f"Remove the records from before {before:%Y-%m-%d} for good?", abort=True)
+            count = opened.prune(before, reason=reason)
+    except SafegenError as error:
+        fail(error)
+    typer.echo(f"{count} records removed, their hashes kept")
+
+
 def _requested(folder: Path, request_id: str) -> Requested:
     from safegen.ledger import LedgerReader, Requested
 
     with LedgerReader.open_read_only(folder) as reader:
         for entry in reader.find(request_id):
-            record = entry.record
+            record = entry.record if entry.body else None
             if isinstance(record, Requested):
                 return record
     raise SafegenError(f"the ledger knows no request {request_id}", hint="list the latest with `safegen audit show`")

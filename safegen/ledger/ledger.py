@@ -27,7 +27,8 @@ from safegen.ledger.folder import (
 )
 from safegen.ledger.parts import SealedText, parse_timestamp, timestamp
 from safegen.ledger.reader import LedgerReader, build_receipt
-from safegen.ledger.record import Record, Recovered, canonical_bytes
+from safegen.ledger.record import Pruned, Record, Recovered, canonical_bytes
+from safegen.ledger.retention import first_not_older, remove_bodies
 from safegen.ledger.sealing import PromptKeys, SealedField
 
 if TYPE_CHECKING:
@@ -187,6 +188,26 @@ class Ledger(LedgerReader):
         for entry, end in zip(entries, ends, strict=True):
             emit(entry.index, entry.leaf_hash, end)
         return entries
+
+    def prune(self, before: datetime, *, reason: str) -> int:
+        """Remove the bodies of ended requests from before a moment; gives how many went. Hashes and proofs stay.
+
+        The ledger gets a `pruned` record that says so, and a checkpoint over it.
+
+        Raises:
+            LedgerError: if the database is not SQLite.
+            LedgerWriteError: if it cannot be made durable.
+        """
+        signed = self.checkpoint().size
+        with self._store.writing() as writer:
+            stop = first_not_older(writer, timestamp(before), signed)
+            record = Pruned(time=self.now(), stop=stop, reason=reason)
+            (entry,) = append_now(writer, [(record, canonical_bytes(record))])
+            count = remove_bodies(writer, record, entry.index)
+        self._store.scrub()
+        emit(entry.index, entry.leaf_hash, record)
+        self.checkpoint()
+        return count
 
     def _first_checkpoint(self) -> None:
         """Sign the empty tree of a new ledger, and hold an old one against its last checkpoint."""

@@ -129,13 +129,25 @@ class PolicyChanged(_Common):
     new_digest: Digest
 
 
-Record = Requested | Decided | Drawn | Reviewed | Closed | Recovered | PolicyChanged
+class Pruned(_Common):
+    """From here on the bodies of entries below `stop` may be gone; their hashes stay. Belongs to no request."""
+
+    stage: Literal["pruned"] = "pruned"
+    stop: Count
+    reason: Text
+
+
+LEDGER_STAGES = frozenset({"policy_changed", "pruned"})
+"""Stages of the ledger itself, which belong to no request and are never pruned."""
+Record = Requested | Decided | Drawn | Reviewed | Closed | Recovered | PolicyChanged | Pruned
 _ADAPTER: TypeAdapter[Record] = TypeAdapter(Annotated[Record, Field(discriminator="stage")])
 
 
 def request_of(record: Record) -> str | None:
     """The request that the record belongs to, or None for a record of the ledger itself."""
-    return None if record.stage == "policy_changed" else record.request_id
+    if record.stage == "policy_changed" or record.stage == "pruned":  # noqa: PLR1714 - mypy follows this form only
+        return None
+    return record.request_id
 
 
 def canonical_bytes(record: Record) -> bytes:

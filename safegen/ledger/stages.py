@@ -47,8 +47,8 @@ class RequestState:
 
     def problem(self, record: Record) -> str | None:
         """Say what is wrong with `record` as the next one, or None."""
-        if record.stage == "policy_changed":
-            return "`policy_changed` belongs to no request"
+        if record.stage == "policy_changed" or record.stage == "pruned":  # noqa: PLR1714 - as in record.py
+            return f"`{record.stage}` belongs to no request"
         wrong_order = order_problem(self.stages, record.stage)
         if wrong_order is not None:
             return wrong_order

@@ -29,8 +29,14 @@ from safegen.ledger.tables import APPLICATION_ID, metadata, trigger_statements
 from safegen.ledger.transaction import Reader, Writer
 
 BUSY_SECONDS = 10
-DURABILITY = ("PRAGMA journal_mode = WAL", "PRAGMA synchronous = FULL", "PRAGMA fullfsync = ON")
+DURABILITY = (
+    "PRAGMA journal_mode = WAL",
+    "PRAGMA synchronous = FULL",
+    "PRAGMA fullfsync = ON",
+    "PRAGMA secure_delete = ON",
+)
 """What makes a commit durable: the log is synced before the commit returns, and before the file is changed."""
+_OVERWRITE = "PRAGMA secure_delete = ON"
 _ASK_SECONDS = 0.001
 _TEXT = partial(str, encoding="utf-8", errors="replace")
 """Reads any bytes as text, as a forger may have stored them."""
@@ -94,6 +100,21 @@ class Store:
         """
         with self._write_lock, self._connected(LedgerWriteError, write=True) as connection:
             yield Writer(connection)
+
+    def scrub(self) -> None:
+        """Move everything from the write-ahead log into the file, so that what was overwritten there is gone.
+
+        Raises:
+            LedgerWriteError: if the database fails.
+        """
+        try:
+            with self._write_lock, self._engine.connect() as connection:
+                raw = connection.connection.driver_connection
+                if isinstance(raw, sqlite3.Connection):
+                    raw.commit()
+                    raw.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        except self._failures as error:
+            raise self._translated(error, LedgerWriteError) from error
 
     def close(self) -> None:
         """Close all connections."""
@@ -193,7 +214,7 @@ def _begin_writing(connection: Connection) -> None:
 def _connect(path: Path, *, read_only: bool) -> sqlite3.Connection:
     connection = _open_file(path, read_only=read_only)
     try:
-        for statement in () if read_only else DURABILITY:
+        for statement in () if read_only else (*DURABILITY, _OVERWRITE):
             connection.execute(statement)
     except sqlite3.Error:
         connection.close()

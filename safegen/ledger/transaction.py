@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 from sqlalchemy import Connection, LargeBinary, Select, String, cast, exists, func, insert, or_, select
 
-from safegen.errors import LedgerTamperedError
+from safegen.errors import LedgerError, LedgerTamperedError
 from safegen.ledger import merkle
 from safegen.ledger.record import Record, parse_record
 from safegen.ledger.source import ENTRIES_LIMIT
@@ -32,7 +32,7 @@ _STAGES = select(entries.c.request_id, entries.c.stage)
 
 
 class Entry(NamedTuple):
-    """One leaf of the ledger: its place, its hash and its canonical bytes."""
+    """One leaf of the ledger: its place, its hash and its canonical bytes, which are empty once it is pruned."""
 
     index: int  # type: ignore[assignment] # hides tuple.index, which means nothing here
     leaf_hash: bytes
@@ -41,6 +41,8 @@ class Entry(NamedTuple):
     @property
     def record(self) -> Record:
         """The record in the bytes. Raises `LedgerError` if there is none."""
+        if not self.body:
+            raise LedgerError(f"the record of entry {self.index} was pruned; its hash is kept")
         return parse_record(self.body)
 
 
@@ -198,6 +200,11 @@ class Writer(Reader):
         if above:
             self._connection.execute(insert(nodes), above)
         return added
+
+    @property
+    def connection(self) -> Connection:
+        """The connection that the transaction is on."""
+        return self._connection
 
     def add_checkpoint(self, size: int, text: str) -> None:
         """Keep a signed checkpoint."""

@@ -44,6 +44,7 @@ class VerificationReport(ClosedModel):
     checkpoints: int
     signed_size: int
     unsigned_tail: int
+    pruned: int
     outcomes: dict[str, int]
     open_requests: tuple[str, ...]
     problems: tuple[Problem, ...]
@@ -102,7 +103,9 @@ class _Verification:
         self._wanted: frozenset[int] = frozenset()
         self._states: dict[str, RequestState] = {}
         self._outcomes: Counter[str] = Counter()
-        self._due = 0
+        self._due = self._bodiless = 0
+        self._last_bodiless = -1
+        self._prunings: list[tuple[int, int]] = []
 
     def run(self, log: Log, outside: Iterable[str]) -> VerificationReport:
         stored, outside = log.checkpoints(), list(outside)
@@ -119,6 +122,7 @@ class _Verification:
         if not stored:
             self._report("checkpoint.missing", "no checkpoint is stored, but every ledger begins with one")
         signed_size = max((head.size for head in signed), default=0)
+        self._check_pruned(signed_size)
         return VerificationReport(
             origin=self._key.name,
             size=self._tree.size,
@@ -126,6 +130,7 @@ class _Verification:
             checkpoints=len(stored),
             signed_size=signed_size,
             unsigned_tail=self._tree.size - signed_size,
+            pruned=self._bodiless,
             outcomes=dict(self._outcomes),
             open_requests=tuple(name for name, state in self._states.items() if not state.ended),
             problems=tuple(self._problems),
@@ -158,15 +163,19 @@ class _Verification:
 
     def _entry(self, row: StoredRow, nodes: Nodes | None) -> None:
         """Verify one row and take its tree nodes out of `nodes`."""
-        index, leaf = row.entry.index, merkle.leaf_hash(row.entry.body)
-        if leaf != row.entry.leaf_hash:
+        index, body = row.entry.index, row.entry.body
+        leaf = merkle.leaf_hash(body) if body else row.entry.leaf_hash
+        if leaf != row.entry.leaf_hash or len(leaf) != merkle.HASH_BYTES:
             self._report("entry.altered", "the record does not have the hash that was stored with it", index)
         completed = self._tree.append(leaf)
         if self._tree.size in self._wanted:
             self._roots[self._tree.size] = self._tree.root()
         if nodes is not None:
             self._nodes(index, completed, nodes)
-        self._record(row)
+        if body:
+            self._record(row)
+        else:
+            self._bodiless, self._last_bodiless = self._bodiless + 1, index
 
     def _nodes(self, index: int, completed: list[bytes], nodes: Nodes) -> None:
         for level, value in enumerate(completed, 1):
@@ -188,6 +197,8 @@ class _Verification:
             self._report("entry.mislabelled", "the row's columns contradict its record", index)
         if request_id is not None:
             self._count(request_id, record, index)
+        elif record.stage == "pruned":
+            self._prunings.append((index, record.stop))
 
     def _count(self, request_id: str, record: Record, index: int) -> None:
         state = self._states.get(request_id, _NEW)
@@ -212,6 +223,13 @@ class _Verification:
         except LedgerTamperedError as error:
             self._report("checkpoint.signature", error.message, size)
             return None
+
+    def _check_pruned(self, signed_size: int) -> None:
+        """Only what a signed `pruned` record speaks of may be without its record."""
+        allowed = max((min(stop, index) for index, stop in self._prunings if index < signed_size), default=0)
+        if self._bodiless and self._last_bodiless >= allowed:
+            message = "the record is gone, and no signed `pruned` record says that it may be"
+            self._report("entry.erased", message, self._last_bodiless)
 
     def _forks(self, heads: list[Checkpoint]) -> None:
         """Two signed heads of one size are a fork, whichever of them the entries fit."""
