@@ -30,6 +30,7 @@ class _Submission:
     prepared: Prepared
     entries: list[Entry] = field(default_factory=list)
     error: LedgerError | None = None
+    leads: bool = False
     done: bool = False
     wake: threading.Event = field(default_factory=threading.Event)
 
@@ -49,17 +50,30 @@ class GroupCommit:
         Raises:
             LedgerWriteError: if one is out of order within its request, or they cannot be made durable.
         """
-        mine = _Submission(prepared)
+        self._store.check_process()
+        mine = _Submission(prepared, wake=threading.Event())
         with self._guard:
             self._waiting.append(mine)
-            follows, self._led = self._led, True
-        if follows:
-            mine.wake.wait()
+            mine.leads, self._led = not self._led, True
+        if not mine.leads:
+            self._wait(mine)
         if not mine.done:
             self._lead()
         if mine.error is not None:
             raise mine.error
         return mine.entries
+
+    def _wait(self, mine: _Submission) -> None:
+        """Wait to be written or to lead; whoever is interrupted leaves nobody waiting for him."""
+        try:
+            mine.wake.wait()
+        except BaseException:
+            with self._guard:
+                if not mine.leads and mine in self._waiting:
+                    self._waiting.remove(mine)
+            if mine.leads and not mine.done:
+                self._lead()
+            raise
 
     def _lead(self) -> None:
         """Write all that wait, then wake them, and one of those that came meanwhile to lead next."""
@@ -79,6 +93,8 @@ class GroupCommit:
             with self._guard:
                 following = self._waiting[:1]
                 self._led = bool(following)
+                for submission in following:
+                    submission.leads = True
             for submission in (*batch, *following):
                 submission.wake.set()
 

@@ -1,6 +1,7 @@
 """Plots of the auditor's report, as PNG in base64.
 
-Invariants: names from records are drawn as plain text, never as markup; the same rows give the same picture.
+Invariants: names from records are drawn as plain text, never as formulas (a backslash is drawn as a slash); the same
+rows give the same picture.
 """
 
 from __future__ import annotations
@@ -45,9 +46,12 @@ def histograms(answer: Answer) -> str:
     chosen = sorted(groups, key=lambda name: -len(groups[name]))[:_MOST_PANELS]
     figure, axes = _panels(len(chosen))
     for axis, name in zip(axes, chosen, strict=True):
-        axis.hist(groups[name], bins=_BINS, color="#37474f")
+        values = groups[name]
+        axis.hist(values, bins=_BINS, range=(min(0.0, *values, 0.0), max(1.0, *values, 1.0)), color="#37474f")
         axis.set_title(name, fontsize=9)
         axis.set_yscale("symlog")
+        axis.yaxis.set_major_formatter("{x:g}")
+        axis.tick_params(labelsize=8)
         for threshold in sorted(thresholds.get(name, ())):
             axis.axvline(threshold, color="#c62828", linestyle="--", linewidth=1)
     return _png(figure)
@@ -65,7 +69,7 @@ def _stacked(rows: Sequence[tuple[Any, ...]], *, across: bool) -> str:
         else:
             axis.barh(places, counts, left=base, **options)
         base = [low + count for low, count in zip(base, counts, strict=True)]
-    axis.legend(fontsize=8)
+    axis.legend(fontsize=8, loc="upper left", bbox_to_anchor=(1, 1))
     axis.tick_params(labelsize=8)
     figure.autofmt_xdate()
     return _png(figure)
@@ -73,11 +77,9 @@ def _stacked(rows: Sequence[tuple[Any, ...]], *, across: bool) -> str:
 
 def _panels(count: int) -> tuple[Any, list[Any]]:
     try:
-        import matplotlib as mpl
         from matplotlib.figure import Figure
     except ImportError as error:
         raise LedgerError("the report needs matplotlib", hint="pip install 'safegen[audit]'") from error
-    mpl.rcParams["text.parse_math"] = False
     columns = min(count, 3)
     lines = -(-count // columns)
     figure = Figure(figsize=(9, 2.6 * lines if count > 1 else 3.2), dpi=110, layout="constrained")
@@ -95,4 +97,5 @@ def _png(figure: Any) -> str:
 
 def _name(value: object) -> str:
     text = "".join(letter if letter.isprintable() else "?" for letter in str(value))
-    return text if len(text) <= _LONGEST_NAME else text[: _LONGEST_NAME - 1] + "…"
+    short = text if len(text) <= _LONGEST_NAME else text[: _LONGEST_NAME - 1] + "…"
+    return short.replace("\\", "/").replace("$", r"\$")

@@ -120,14 +120,18 @@ class Store:
         """Close all connections."""
         self._engine.dispose(close=self._process == process_id())
 
-    @contextmanager
-    def _connected(self, kind: type[LedgerError], *, write: bool) -> Iterator[Connection]:
+    def check_process(self, kind: type[LedgerError] = LedgerWriteError) -> None:
+        """Raise an error of that kind if this process was forked after the store was opened."""
         if self._process != process_id():
             raise kind(
                 "the ledger was opened before this process was forked",
                 where=self._where,
                 hint="open the ledger in each process, after the fork",
             )
+
+    @contextmanager
+    def _connected(self, kind: type[LedgerError], *, write: bool) -> Iterator[Connection]:
+        self.check_process(kind)
         try:
             with self._engine.connect() as connection, connection.execution_options(write=write).begin():
                 yield connection

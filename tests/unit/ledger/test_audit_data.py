@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import base64
 import csv
 import io
 import json
 from pathlib import Path
 
+import matplotlib as mpl
 import pytest
 from cryptography.hazmat.primitives.serialization import load_pem_public_key
 from pyarrow import parquet
@@ -25,10 +27,11 @@ from safegen.ledger import (
     Record,
     Reviewed,
     Score,
+    plots,
     verify_ledger,
     verify_tlog_proof,
 )
-from safegen.ledger.analysis import saved_queries
+from safegen.ledger.analysis import Answer, saved_queries
 from tests.unit.ledger.conftest import HEX, FakeClock, requested
 from tests.unit.ledger.test_audit_command import run
 from tests.unit.ledger.test_second_verifier import SECOND
@@ -260,3 +263,12 @@ def test_report_of_an_empty_ledger(folder: Path, tmp_path: Path) -> None:
     Ledger.open(folder).close()
     assert run("report", folder, tmp_path / "report.html")[0] == 0
     assert "data:image" not in (tmp_path / "report.html").read_text(encoding="utf-8")
+
+
+def test_plots_take_any_name() -> None:
+    """A name that is a broken formula, a control character or very long is drawn, and no global setting is touched."""
+    before = dict(mpl.rcParams)
+    rows = [(name, 0.5, 0.2) for name in (r"$\bad{$", "\x1b[31m", "x" * 500, "\\", "$$$")]
+    encoded = plots.histograms(Answer(("name", "value", "threshold"), rows))
+    assert base64.b64decode(encoded).startswith(b"\x89PNG")
+    assert dict(mpl.rcParams) == before
