@@ -84,7 +84,7 @@ class LedgerReader:
         """What became of the latest requests, newest first."""
         with self._store.reading() as reader:
             found = [(name, reader.find(name)) for name in reader.recent_requests(limit)]
-        return [summarise(name, [row.entry.record for row in rows if row.entry.body]) for name, rows in found]
+        return [summarise(name, [row.entry for row in rows]) for name, rows in found]
 
     def prove(self, index: int, verifier_key: VerifierKey) -> Receipt:
         """Proof that entry `index` is in the ledger, as of the newest checkpoint that was signed over it.

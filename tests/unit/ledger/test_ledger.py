@@ -445,7 +445,7 @@ def test_small_files_are_synced_before_they_appear(tmp_path: Path, monkeypatch: 
 
 
 def test_forked_process_is_told_to_open_its_own(ledger: Ledger) -> None:
-    """A process forked after the ledger was opened gets an error at once, even if a commit was under way at the fork."""
+    """A process forked after the ledger was opened gets an error at once, even if a commit was under way."""
     ledger._commit._led = True
     reader, writer = os.pipe()
     child = os.fork()

@@ -127,6 +127,7 @@ def test_pruning_on_the_command_line(folder: Path) -> None:
     code, output = run("show", folder, "old", "--json")
     assert (code, {entry["record"] for entry in json.loads(output)}) == (0, {None})
     assert run("show", folder, "old")[0] == 0
+    assert "pruned" in run("show", folder)[1]
     assert run("prove", folder, "old")[0] == 0
     assert run("prove", folder, "old", "--record", folder / "record.json")[0] == 1
     assert run("query", folder, "SELECT count(*) FROM entries WHERE record IS NULL", "--as", "csv")[1].endswith("5\n")
