@@ -272,9 +272,13 @@ def many(check):
     return lambda value: isinstance(value, list) and all(map(check, value))
 
 
-def closed(**fields):
+def closed(optional=(), **fields):
+    """Exactly these fields; the `optional` ones may be left out."""
+    needed = fields.keys() - set(optional)
     return lambda value: (
-        isinstance(value, dict) and value.keys() == fields.keys() and all(fields[name](value[name]) for name in fields)
+        isinstance(value, dict)
+        and needed <= value.keys() <= fields.keys()
+        and all(fields[name](value[name]) for name in value)
     )
 
 
@@ -313,13 +317,18 @@ parameters = closed(
     n=count, width=count, height=count, steps=count, guidance=number, seed=maybe(seed), scheduler=maybe(name)
 )
 image = closed(index=count, png_sha256=maybe(hex256), pixels_sha256=hex256, outcome=one_of("released", "withheld"))
+sealed = closed(
+    cipher=one_of("chacha20-poly1305"),
+    nonce=pattern("[0-9a-f]{24}"),
+    text=lambda value: pattern("[A-Za-z0-9+/]+={0,2}")(value) and len(value) <= 16_000,
+)
 OUTCOMES = ("released", "refused", "withheld", "error", "interrupted")
 VERDICTS = ("release", "escalate", "reseed", "withhold")
 STAGES = {
     "requested": {
         "prompt_commitment": hex256, "negative_prompt_commitment": maybe(hex256), "parameters": parameters,
         "policy": closed(id=name, version=name, digest=digest), "base_model": closed(id=name, digest=digest),
-        "software": names_to_names,
+        "software": names_to_names, "sealed_prompt": sealed, "sealed_negative_prompt": sealed,
     },
     "decided": {
         "action": name, "rules": many(name), "refusal": maybe(closed(rule=name, reason=sentence, category=name)),
@@ -341,9 +350,11 @@ STAGES = {
         "error": maybe(closed(code=name, message=sentence)),
     },
     "recovered": {"reason": sentence},
+    "pruned": {"stop": count, "reason": sentence},
     "policy_changed": {"policy_id": name, "old_digest": maybe(digest), "new_digest": digest},
 }  # fmt: skip
-OF_THE_LEDGER = {"policy_changed"}
+OPTIONAL = {"sealed_prompt", "sealed_negative_prompt"}
+OF_THE_LEDGER = {"policy_changed", "pruned"}
 request_id = pattern("[A-Za-z0-9._-]{1,64}")
 
 
@@ -361,7 +372,7 @@ def read_record(body):
         raise Malformed("an unknown stage or version")
     common = {"stage": one_of(stage), "schema_version": lambda version: version == 1, "time": moment}
     own = {} if stage in OF_THE_LEDGER else {"request_id": request_id}
-    if not closed(**common, **own, **STAGES[stage])(record):
+    if not closed(OPTIONAL, **common, **own, **STAGES[stage])(record):
         raise Malformed(f"the fields are not those of `{stage}`")
     return record
 
@@ -448,7 +459,8 @@ def export_lines(path):
         for line in file:
             match = re.fullmatch(rb'\{"index":([0-9]{1,18}),"leaf_hash":"([0-9a-f]{64})","record":(.*)\}\n', line)
             if match:
-                yield "entry", int(match[1]), (match[3], bytes.fromhex(match[2].decode()), None, None)
+                body = b"" if match[3] == b"null" else match[3]
+                yield "entry", int(match[1]), (body, bytes.fromhex(match[2].decode()), None, None)
                 continue
             part = json.loads(line)
             if part.keys() == {"size", "checkpoint"}:
@@ -471,6 +483,7 @@ class Verification:
 
     def __init__(self, key):
         self.key, self.tree, self.requests, self.problems = key, Frontier(), {}, []
+        self.bodiless, self.prunings = [], []
         self.heads, self.stored, self.roots = [], 0, {0: Frontier().root()}
 
     def report(self, name, message, index=None):
@@ -500,10 +513,11 @@ class Verification:
         if not self.stored:
             self.report("checkpoint.missing", "every ledger begins with a checkpoint")
         self.check_heads()
+        self.check_pruned()
 
     def entry(self, index, body, leaf, labels, above):
-        computed = leaf_hash(body)
-        if computed != leaf:
+        computed = leaf_hash(body) if body else leaf
+        if computed != leaf or len(leaf) != 32:
             self.report("entry.altered", "the record does not have its hash", index)
         completed = self.tree.append(computed)
         if above is not None:
@@ -514,6 +528,9 @@ class Verification:
                     self.report(f"node.{kind}", f"at level {level}", index)
             for level in above:
                 self.report("node.surplus", f"at level {level}", index)
+        if not body:
+            self.bodiless.append(index)
+            return
         try:
             record = read_record(body)
         except Malformed as error:
@@ -521,6 +538,8 @@ class Verification:
             return
         if labels not in (None, (record.get("request_id"), record["stage"])):
             self.report("entry.mislabelled", "the columns contradict the record", index)
+        if record["stage"] == "pruned":
+            self.prunings.append((index, record["stop"]))
         if record["stage"] not in OF_THE_LEDGER:
             self.count(record, index)
 
@@ -551,14 +570,26 @@ class Verification:
             elif self.roots.get(size) != root:
                 self.report("checkpoint.root", f"the first {size} entries are not those that were signed", size)
 
+    def signed_size(self):
+        return max((size for size, root in self.heads if self.roots.get(size) == root), default=0)
+
+    def check_pruned(self):
+        """Only what a signed `pruned` record speaks of may be without its record."""
+        signed = self.signed_size()
+        allowed = max([0, *(min(stop, index) for index, stop in self.prunings if index < signed)])
+        if self.bodiless and self.bodiless[-1] >= allowed:
+            self.report(
+                "entry.erased", "the record is gone, and no signed `pruned` record allows it", self.bodiless[-1]
+            )
+
     def result(self):
-        fitting = [size for size, root in self.heads if self.roots.get(size) == root]
-        signed = max(fitting, default=0)
+        signed = self.signed_size()
         return {
             "ok": not self.problems,
             "size": self.tree.size,
             "root": self.tree.root().hex(),
             "signed_size": signed,
+            "pruned": len(self.bodiless),
             "unsigned_tail": self.tree.size - signed,
             "open_requests": sorted(name for name, state in self.requests.items() if not state.ended),
             "problems": self.problems,

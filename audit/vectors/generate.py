@@ -66,7 +66,7 @@ class Log:
         leaves = self.leaves or [merkle.leaf_hash(body) for body in self.bodies]
         indices = self.indices or list(range(len(self.bodies)))
         entries = [
-            b'{"index":%d,"leaf_hash":"%b","record":%b}' % (index, leaf.hex().encode(), body)
+            b'{"index":%d,"leaf_hash":"%b","record":%b}' % (index, leaf.hex().encode(), body or b"null")
             for index, leaf, body in zip(indices, leaves, self.bodies, strict=True)
         ]
         tail: list[dict[str, object]] = [{"size": size, "checkpoint": text} for size, text in self.heads]
@@ -166,6 +166,21 @@ def valid_unsigned_tail(log: Log) -> tuple[str, Problems]:
 def valid_kept_checkpoint(log: Log) -> tuple[str, Problems]:
     log.kept = [log.heads[1][1]]
     return "an honest log beside an older checkpoint that somebody kept", {}
+
+
+@vector
+def valid_sealed_prompt(log: Log) -> tuple[str, Problems]:
+    sealed = {"cipher": "chacha20-poly1305", "nonce": "00" * 12, "text": "c2VhbGVk"}
+    log.bodies.append(edit(request("sealed")[0], sealed_prompt=sealed))
+    log.sign(19)
+    return "a request with a sealed prompt", {}
+
+
+@vector
+def sealed_prompt_null(log: Log) -> tuple[str, Problems]:
+    return "a sealed prompt that is null where it should be left out", _unreadable(
+        log, edit(request("sealed")[0], sealed_prompt=None)
+    )
 
 
 @vector
@@ -328,6 +343,56 @@ def no_checkpoints(log: Log) -> tuple[str, Problems]:
 def malformed_checkpoint(log: Log) -> tuple[str, Problems]:
     log.published = "nonsense"
     return "the published checkpoint is none", {"checkpoint.signature": None}
+
+
+def _prune(log: Log, *gone: int, stop: int = 10, sign: bool = True) -> None:
+    """Append a `pruned` record, sign it if wanted, and take bodies out."""
+    record = {"schema_version": 1, "time": TIME, "stage": "pruned", "stop": stop, "reason": "older than a year"}
+    log.bodies.append(rfc8785.dumps(record))
+    if sign:
+        log.sign(19)
+    _keep_hashes(log)
+    for index in gone:
+        log.bodies[index] = b""
+
+
+@vector
+def valid_pruned(log: Log) -> tuple[str, Problems]:
+    _prune(log, *range(10))
+    return "the records of two requests are pruned, and the ledger says so", {}
+
+
+@vector
+def erased(log: Log) -> tuple[str, Problems]:
+    _keep_hashes(log)
+    log.bodies[4] = b""
+    return "a record is taken out and its hash left, as if it had been pruned", {"entry.erased": 4}
+
+
+@vector
+def erased_beyond_the_pruning(log: Log) -> tuple[str, Problems]:
+    _prune(log, *range(11))
+    return "one record more is gone than the `pruned` record says", {"entry.erased": 10, "request.order": 11}
+
+
+@vector
+def pruned_in_part(log: Log) -> tuple[str, Problems]:
+    _prune(log, 5)
+    return "only the first record of a request is gone", {"request.order": 6}
+
+
+@vector
+def pruning_unsigned(log: Log) -> tuple[str, Problems]:
+    _prune(log, *range(10), sign=False)
+    return "records are gone under a `pruned` record that nobody signed", {"entry.erased": 9}
+
+
+@vector
+def pruned_with_another_hash(log: Log) -> tuple[str, Problems]:
+    _prune(log, *range(10))
+    assert log.leaves is not None
+    log.leaves[7] = hashlib.sha256(b"another").digest()
+    return "the hash of a pruned record is replaced", {"checkpoint.root": 10, "entry.erased": 9}
 
 
 def _unreadable(log: Log, body: bytes) -> Problems:

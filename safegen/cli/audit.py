@@ -1,6 +1,7 @@
 """`safegen audit`: verify a ledger, look into it, check a receipt.
 
-Invariants: reads only; needs no private key. Exit codes: 0 fine, 1 error, 2 usage, 4 tampering found.
+Invariants: reads only and needs no private key, but for `forget` and `prune`. Exit codes: 0 fine, 1
+error, 2 usage, 4 tampering found.
 """
 
 from __future__ import annotations
@@ -11,18 +12,21 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from safegen.cli import audit_data
+from safegen.cli import audit_data, audit_prompts
 from safegen.cli.audit_options import TAMPERED, AsJson, Folder, PublicKey, fail, key_text, plain
-from safegen.errors import SafegenError
+from safegen.errors import LedgerError, SafegenError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from safegen.ledger import Entry, LedgerReader, RequestSummary, VerificationReport
+    from safegen.ledger import Entry, LedgerReader, Record, RequestSummary, VerificationReport
 
 app = typer.Typer(no_args_is_help=True, help="Look into a ledger and verify it.")
-for _command in (audit_data.prove, audit_data.export, audit_data.query, audit_data.keys):
+for _command in (audit_data.prove, audit_data.export, audit_data.query, audit_data.report, audit_data.keys):
     app.command()(_command)
+app.command()(audit_prompts.unseal)
+app.command()(audit_prompts.forget)
+app.command()(audit_prompts.prune)
 
 
 @app.command()
@@ -127,6 +131,7 @@ def _render_report(report: VerificationReport, *, own_key: bool) -> None:
         ("ledger", report.origin),
         ("entries", f"{report.size}, of which {report.unsigned_tail} after the last checkpoint"),
         ("checkpoints", str(report.checkpoints)),
+        ("pruned", f"{report.pruned} records are gone by a signed `pruned` record; their hashes are here"),
         ("root", report.root),
         ("requests", f"{outcomes}; {len(report.open_requests)} open"),
     ):
@@ -152,7 +157,7 @@ def _show_list(requests: Sequence[RequestSummary], *, as_json: bool) -> None:
     for request in requests:
         policy = "" if request.policy is None else f"{request.policy.id} {request.policy.version}"
         adapters = ", ".join(f"{one.adapter} ({one.gamma:.2f})" for one in request.permeabilities)
-        cells = (request.time, request.request_id, request.action, request.outcome or "open", policy, adapters)
+        cells = (request.time, request.request_id, request.action, _state(request), policy, adapters)
         table.add_row(*(escape(plain(cell)) for cell in cells))
     Console().print(table)
 
@@ -170,9 +175,31 @@ def _show_request(reader: LedgerReader, request_id: str, *, as_json: bool) -> No
 
     console = Console()
     for entry in entries:
-        console.rule(f"{entry.index} {entry.record.stage}")
-        console.print_json(entry.body.decode())
+        record = _record(entry)
+        if record is not None:
+            console.rule(f"{entry.index} {record.stage}")
+            console.print_json(entry.body.decode())
+        else:
+            console.rule(f"{entry.index} {'not readable' if entry.body else 'pruned'}")
+            console.print(plain(entry.body.decode("utf-8", "backslashreplace")), markup=False, highlight=False)
+
+
+def _state(request: RequestSummary) -> str:
+    state = request.outcome or ("pruned" if request.pruned else "open")
+    return f"{state}, {request.unreadable} records not readable: verify" if request.unreadable else state
+
+
+def _record(entry: Entry) -> Record | None:
+    """The record of an entry; None if it was pruned, damaged, or is of a newer version."""
+    try:
+        return entry.record if entry.body else None
+    except LedgerError:
+        return None
 
 
 def _as_json(entry: Entry) -> dict[str, object]:
-    return {"index": entry.index, "leaf_hash": entry.leaf_hash.hex(), "record": entry.record.model_dump(mode="json")}
+    record = _record(entry)
+    shown: dict[str, object] = {"record": None if record is None else record.model_dump(mode="json")}
+    if record is None and entry.body:
+        shown["unreadable"] = entry.body.decode("utf-8", "backslashreplace")
+    return {"index": entry.index, "leaf_hash": entry.leaf_hash.hex(), **shown}

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from safegen.cli.audit_options import AsJson, Folder, PublicKey, as_csv, as_json, fail, key_text, plain
+from safegen.cli.audit_options import TAMPERED, AsJson, Folder, PublicKey, as_csv, as_json, fail, key_text, plain
 from safegen.data import data_folder
 from safegen.errors import SafegenError
 
@@ -49,6 +49,8 @@ def prove(
             body = next(reader.entries(index, index + 1)).body
     except SafegenError as error:
         fail(error)
+    if record is not None and not body:
+        fail(SafegenError(f"the record of entry {index} was pruned", hint="the proof alone can be had"))
     if record is not None:
         record.write_bytes(body)
     if out is None:
@@ -101,6 +103,30 @@ def query(
     except SafegenError as error:
         fail(error)
     _show(answer, shape)
+
+
+def report(
+    ledger: Folder,
+    out: Annotated[Path, typer.Argument(metavar="FILE", help="HTML file to write.")],
+    key: PublicKey = None,
+) -> None:
+    """Write a report for people: volume, outcomes, permeabilities, scores, disagreements, latency, verification."""
+    from safegen.ledger import LedgerReader, read_public_key, utc_now, verify_ledger
+    from safegen.ledger.report import render_report
+
+    try:
+        verification = verify_ledger(ledger, str(read_public_key(ledger)) if key is None else key_text(key))
+        with LedgerReader.open_read_only(ledger) as reader, closing(reader.analyse()) as analysis:
+            made = f"{utc_now():%Y-%m-%d %H:%M} UTC"
+            text = render_report(analysis, verification, templates=data_folder("audit"), made=made, own_key=key is None)
+        out.write_text(text, encoding="utf-8")
+    except OSError as error:
+        fail(SafegenError(f"cannot write the report: {error.strerror}", where=str(out)))
+    except SafegenError as error:
+        fail(error)
+    typer.echo(f"{'verified' if verification.ok else 'PROBLEMS FOUND'}: {out}")
+    if not verification.ok:
+        raise typer.Exit(TAMPERED)
 
 
 def keys(

@@ -10,7 +10,7 @@ from __future__ import annotations
 from safegen.ledger.checkpoint import Checkpoint, VerifierKey, parse_checkpoint, verify_checkpoint
 from safegen.ledger.folder import read_public_key
 from safegen.ledger.keys import LedgerKeys
-from safegen.ledger.ledger import Ledger
+from safegen.ledger.ledger import Ledger, utc_now
 from safegen.ledger.parts import (
     BundleMember,
     Disagreement,
@@ -23,6 +23,7 @@ from safegen.ledger.parts import (
     Refusal,
     ReviewOrder,
     Score,
+    SealedText,
     timestamp,
 )
 from safegen.ledger.reader import LedgerReader
@@ -32,6 +33,7 @@ from safegen.ledger.record import (
     Decided,
     Drawn,
     PolicyChanged,
+    Pruned,
     Record,
     Recovered,
     Requested,
@@ -40,6 +42,7 @@ from safegen.ledger.record import (
     parse_record,
     record_schema_text,
 )
+from safegen.ledger.sealing import PromptKeys
 from safegen.ledger.summary import RequestSummary
 from safegen.ledger.transaction import Entry
 from safegen.ledger.verify import Problem, VerificationReport, verify_ledger
@@ -63,6 +66,8 @@ __all__ = [
     "PolicyChanged",
     "PolicyReference",
     "Problem",
+    "PromptKeys",
+    "Pruned",
     "Receipt",
     "Record",
     "Recovered",
@@ -72,6 +77,7 @@ __all__ = [
     "ReviewOrder",
     "Reviewed",
     "Score",
+    "SealedText",
     "TlogProof",
     "VerificationReport",
     "VerifierKey",
@@ -82,6 +88,7 @@ __all__ = [
     "read_public_key",
     "record_schema_text",
     "timestamp",
+    "utc_now",
     "verify_checkpoint",
     "verify_ledger",
     "verify_receipt",

@@ -30,7 +30,9 @@ class _Submission:
     prepared: Prepared
     entries: list[Entry] = field(default_factory=list)
     error: LedgerError | None = None
+    leads: bool = False
     done: bool = False
+    wake: threading.Event = field(default_factory=threading.Event)
 
 
 class GroupCommit:
@@ -39,7 +41,7 @@ class GroupCommit:
     def __init__(self, store: Store) -> None:
         self._store = store
         self._guard = threading.Lock()
-        self._turn = threading.Lock()
+        self._led = False
         self._waiting: list[_Submission] = []
 
     def submit(self, prepared: Prepared) -> list[Entry]:
@@ -48,17 +50,33 @@ class GroupCommit:
         Raises:
             LedgerWriteError: if one is out of order within its request, or they cannot be made durable.
         """
-        mine = _Submission(prepared)
+        self._store.check_process()
+        mine = _Submission(prepared, wake=threading.Event())
         with self._guard:
             self._waiting.append(mine)
-        with self._turn:
-            if not mine.done:
-                self._write_all()
+            mine.leads, self._led = not self._led, True
+        if not mine.leads:
+            self._wait(mine)
+        if not mine.done:
+            self._lead()
         if mine.error is not None:
             raise mine.error
         return mine.entries
 
-    def _write_all(self) -> None:
+    def _wait(self, mine: _Submission) -> None:
+        """Wait to be written or to lead; whoever is interrupted leaves nobody waiting for him."""
+        try:
+            mine.wake.wait()
+        except BaseException:
+            with self._guard:
+                if not mine.leads and mine in self._waiting:
+                    self._waiting.remove(mine)
+            if mine.leads and not mine.done:
+                self._lead()
+            raise
+
+    def _lead(self) -> None:
+        """Write all that wait, then wake them, and one of those that came meanwhile to lead next."""
         with self._guard:
             batch, self._waiting = self._waiting, []
         try:
@@ -66,9 +84,19 @@ class GroupCommit:
                 append_in_order(writer, batch)
         except LedgerError as error:
             _fail(batch, error)
+        except BaseException as error:
+            _fail(batch, LedgerWriteError(f"the commit was broken off: {error!r}"))
+            raise
         finally:
             for submission in batch:
                 submission.done = True
+            with self._guard:
+                following = self._waiting[:1]
+                self._led = bool(following)
+                for submission in following:
+                    submission.leads = True
+            for submission in (*batch, *following):
+                submission.wake.set()
 
 
 def append_in_order(writer: Writer, batch: Sequence[_Submission]) -> None:

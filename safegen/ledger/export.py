@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
 EXPORT_FORMAT = "safegen-ledger-export/1"
 _PAGE = 1000
+_GONE = b"null"
+"""Stands for a record that was pruned."""
 _ENTRY = re.compile(rb'\{"index":([0-9]{1,18}),"leaf_hash":"([0-9a-f]{64})","record":(.*)\}\n')
 _LONGEST_LINE = 1 << 20
 
@@ -41,7 +43,7 @@ def write_jsonl(reader: Reader, folder: Path, path: Path) -> int:
         file.write(_line({"format": EXPORT_FORMAT}))
         for row in all_rows(reader):
             entry = row.entry
-            file.write(b'{"index":%d,"leaf_hash":"%b","record":%b}\n' % (entry.index, _hex(entry), entry.body))
+            file.write(b'{"index":%d,"leaf_hash":"%b","record":%b}\n' % (entry.index, _hex(entry), entry.body or _GONE))
             size += 1
         for signed_size, text in stored:
             file.write(_line({"size": signed_size, "checkpoint": text}))
@@ -107,7 +109,8 @@ class ExportedLog:
         for line in self._lines():
             if match := _ENTRY.fullmatch(line):
                 leaf = bytes.fromhex(match[2].decode())
-                rows.append(StoredRow(Entry(index=int(match[1]), leaf_hash=leaf, body=match[3]), None, None))
+                body = b"" if match[3] == _GONE else match[3]
+                rows.append(StoredRow(Entry(index=int(match[1]), leaf_hash=leaf, body=body), None, None))
             if len(rows) == _PAGE:
                 yield Page(rows, None)
                 rows = []

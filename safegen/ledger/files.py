@@ -26,6 +26,7 @@ def create_whole(path: Path, text: str, *, mode: int) -> None:
         os.link(draft, path)
     finally:
         draft.unlink()
+    sync_folder(path.parent)
 
 
 def replace_whole(path: Path, text: str, *, mode: int) -> None:
@@ -35,6 +36,7 @@ def replace_whole(path: Path, text: str, *, mode: int) -> None:
         OSError: if it cannot be written.
     """
     write_draft(path, text, mode=mode).replace(path)
+    sync_folder(path.parent)
 
 
 @contextmanager
@@ -53,6 +55,7 @@ def draft_of(path: Path, *, mode: int = 0o644) -> Iterator[IO[bytes]]:
         draft.replace(path)
     finally:
         draft.unlink(missing_ok=True)
+    sync_folder(path.parent)
 
 
 def write_draft(path: Path, text: str, *, mode: int) -> Path:
@@ -68,6 +71,21 @@ def write_draft(path: Path, text: str, *, mode: int) -> Path:
         file.flush()
         os.fsync(file.fileno())
     return draft
+
+
+def sync_folder(folder: Path) -> None:
+    """Make the names in a folder durable; where folders cannot be opened (Windows) the system does it.
+
+    Raises:
+        OSError: if the disk fails.
+    """
+    if os.name != "posix":
+        return
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def _fresh_name(path: Path) -> Path:

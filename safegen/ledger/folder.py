@@ -12,6 +12,7 @@ from safegen.errors import LedgerError, LedgerWriteError
 from safegen.ledger.checkpoint import VerifierKey
 from safegen.ledger.files import create_whole
 from safegen.ledger.keys import LedgerKeys
+from safegen.ledger.store import Store
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -20,6 +21,8 @@ DATABASE_FILE = "ledger.db"
 PUBLIC_KEY_FILE = "ledger.pub"
 CHECKPOINT_FILE = "checkpoint"
 KEYS_FILE = "keys.json"
+ADDRESS_FILE = "database.url"
+"""Where the ledger's database is, if it is not the file beside it."""
 
 
 def read_public_key(folder: Path) -> VerifierKey:
@@ -35,6 +38,48 @@ def read_public_key(folder: Path) -> VerifierKey:
         raise LedgerError(
             f"cannot read the public key: {error}", where=str(path), hint="pass the key that you were given"
         ) from error
+
+
+def open_store(folder: Path, *, read_only: bool = False, create: bool = False) -> Store:
+    """Open the database of a ledger: the one at the address in the folder, else the file in it.
+
+    Raises:
+        LedgerError: if it is missing or cannot be opened.
+    """
+    address = folder / ADDRESS_FILE
+    if not address.exists():
+        return Store.open(folder / DATABASE_FILE, read_only=read_only, create=create)
+    from safegen.ledger.postgresql import PostgresStore
+
+    try:
+        url = address.read_text(encoding="utf-8").strip()
+    except OSError as error:
+        raise LedgerError(f"cannot read the database's address: {error.strerror}", where=str(address)) from error
+    return PostgresStore.at(url, read_only=read_only, create=create)
+
+
+def has_database(folder: Path) -> bool:
+    """Whether the folder is that of a ledger already."""
+    return (folder / DATABASE_FILE).exists() or (folder / ADDRESS_FILE).exists()
+
+
+def keep_address(folder: Path, url: str) -> None:
+    """Note where the ledger's database is; a ledger does not move.
+
+    Raises:
+        LedgerError: if the folder's ledger is elsewhere.
+    """
+    path = folder / ADDRESS_FILE
+    elsewhere = LedgerError("the ledger of this folder is in another database", where=str(path))
+    if (folder / DATABASE_FILE).exists():
+        raise elsewhere
+    try:
+        create_whole(path, url + "\n", mode=0o600)
+    except FileExistsError:
+        if path.read_text(encoding="utf-8").strip() != url:
+            raise elsewhere from None
+    except OSError as error:
+        raise LedgerWriteError(f"cannot write the address: {error.strerror}", where=str(path)) from error
 
 
 def make_folder(folder: Path) -> None:

@@ -16,15 +16,25 @@ from safegen.ledger.checkpoint import Checkpoint, verify_checkpoint
 from safegen.ledger.commit import GroupCommit, append_now
 from safegen.ledger.events import emit
 from safegen.ledger.files import replace_whole
-from safegen.ledger.folder import CHECKPOINT_FILE, DATABASE_FILE, make_folder, own_keys, publish_key
-from safegen.ledger.parts import parse_timestamp, timestamp
+from safegen.ledger.folder import (
+    CHECKPOINT_FILE,
+    has_database,
+    keep_address,
+    make_folder,
+    open_store,
+    own_keys,
+    publish_key,
+)
+from safegen.ledger.parts import SealedText, parse_timestamp, timestamp
 from safegen.ledger.reader import LedgerReader, build_receipt
-from safegen.ledger.record import Record, Recovered, canonical_bytes
-from safegen.ledger.store import Store
+from safegen.ledger.record import Pruned, Record, Recovered, canonical_bytes
+from safegen.ledger.retention import first_not_older, remove_bodies
+from safegen.ledger.sealing import PromptKeys, SealedField
 
 if TYPE_CHECKING:
     from safegen.ledger.keys import LedgerKeys
     from safegen.ledger.receipt import Receipt
+    from safegen.ledger.store import Store
     from safegen.ledger.transaction import Entry, Reader, Writer
 
 DEFAULT_GRACE = timedelta(minutes=15)
@@ -47,7 +57,13 @@ class Ledger(LedgerReader):
 
     @classmethod
     def open(
-        cls, folder: Path, *, keys: LedgerKeys | None = None, clock: Clock = utc_now, create: bool = True
+        cls,
+        folder: Path,
+        *,
+        keys: LedgerKeys | None = None,
+        clock: Clock = utc_now,
+        create: bool = True,
+        database: str | None = None,
     ) -> Ledger:
         """Open the ledger in a folder, by default creating it and its keys on first use.
 
@@ -56,20 +72,24 @@ class Ledger(LedgerReader):
             keys: the secrets, if they are kept elsewhere; keys.json is then neither read nor written.
             clock: gives the present moment, with its time zone.
             create: whether a missing ledger is made.
+            database: address of a PostgreSQL database, as postgresql://host/name, for a new ledger that is to live
+                there; afterwards the folder knows it. Passwords belong into ~/.pgpass.
 
         Raises:
             LedgerWriteError: if it cannot be created or written.
             LedgerTamperedError: if its last checkpoint contradicts its entries.
             LedgerError: if it is missing, damaged, or belongs to other keys.
         """
-        database = folder / DATABASE_FILE
+        is_new = not has_database(folder)
         if create:
             make_folder(folder)
-        elif not database.exists():
+        elif is_new:
             raise LedgerError("there is no ledger here", where=str(folder), hint="check the path of the folder")
-        keys = keys or own_keys(folder, may_generate=create and not database.exists())
+        keys = keys or own_keys(folder, may_generate=create and is_new)
+        if database is not None:
+            keep_address(folder, database)
         publish_key(folder, keys)
-        ledger = cls(Store.open(database, create=create), folder, keys, clock)
+        ledger = cls(open_store(folder, create=create), folder, keys, clock)
         try:
             ledger._first_checkpoint()
         except LedgerError:
@@ -89,6 +109,14 @@ class Ledger(LedgerReader):
     def commit(self, text: str) -> str:
         """Keyed commitment to a text, e.g. a prompt."""
         return self._keys.commit(text)
+
+    def seal(self, request_id: str, field: SealedField, text: str) -> SealedText:
+        """Encrypt a prompt for the `requested` record under a key of its own, kept in the file prompt-keys.db.
+
+        Raises:
+            LedgerWriteError: if it is too long, sealed already, or its key cannot be kept.
+        """
+        return PromptKeys(self._folder).seal(request_id, field, text)
 
     def append(self, record: Record) -> Entry:
         """Add one record; it is durable when this returns. Threads that append at once share a sync of the disk.
@@ -160,6 +188,26 @@ class Ledger(LedgerReader):
         for entry, end in zip(entries, ends, strict=True):
             emit(entry.index, entry.leaf_hash, end)
         return entries
+
+    def prune(self, before: datetime, *, reason: str) -> int:
+        """Remove the bodies of ended requests from before a moment; gives how many went. Hashes and proofs stay.
+
+        The ledger gets a `pruned` record that says so, and a checkpoint over it.
+
+        Raises:
+            LedgerError: if the database is not SQLite.
+            LedgerWriteError: if it cannot be made durable.
+        """
+        signed = self.checkpoint().size
+        with self._store.writing() as writer:
+            stop = first_not_older(writer, timestamp(before), signed)
+            record = Pruned(time=self.now(), stop=stop, reason=reason)
+            (entry,) = append_now(writer, [(record, canonical_bytes(record))])
+            count = remove_bodies(writer, record, entry.index)
+        self._store.scrub()
+        emit(entry.index, entry.leaf_hash, record)
+        self.checkpoint()
+        return count
 
     def _first_checkpoint(self) -> None:
         """Sign the empty tree of a new ledger, and hold an old one against its last checkpoint."""

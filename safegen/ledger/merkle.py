@@ -219,8 +219,12 @@ class Frontier:
 
     def append(self, leaf: bytes) -> list[bytes]:
         """Add a leaf hash; gives the hashes of the subtrees above it that it completes, lowest first."""
-        completed: list[bytes] = []
         size = self.size
+        if not size & 1:
+            self._edge.append(leaf)
+            self.size = size + 1
+            return []
+        completed: list[bytes] = []
         while size & 1:
             leaf = hashlib.sha256(b"\x01" + self._edge.pop() + leaf).digest()
             completed.append(leaf)

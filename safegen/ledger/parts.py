@@ -103,6 +103,14 @@ class Parameters(ClosedModel):
     scheduler: Name | None = None
 
 
+class SealedText(ClosedModel):
+    """A text that only the holder of its key can read: nonce (hex) and ciphertext with its tag (base64)."""
+
+    cipher: Literal["chacha20-poly1305"]
+    nonce: Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{24}$")]
+    text: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9+/]+={0,2}$", max_length=16_000)]
+
+
 class PolicyReference(ClosedModel):
     """The policy in force, as written by its author; `digest` covers its content."""
 

@@ -12,17 +12,16 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
 from safegen.errors import LedgerError
-from safegen.ledger import merkle
 from safegen.ledger.analysis import Analysis
 from safegen.ledger.checkpoint import Checkpoint, VerifierKey, verify_checkpoint
 from safegen.ledger.export import write_jsonl, write_parquet
-from safegen.ledger.folder import DATABASE_FILE
+from safegen.ledger.folder import open_store
 from safegen.ledger.receipt import Receipt
 from safegen.ledger.record import Record, Requested
-from safegen.ledger.store import Store
 from safegen.ledger.summary import RequestSummary, summarise
 
 if TYPE_CHECKING:
+    from safegen.ledger.store import Store
     from safegen.ledger.transaction import Entry, Reader
 
 
@@ -40,7 +39,7 @@ class LedgerReader:
         Raises:
             LedgerError: if there is none or it cannot be read.
         """
-        return LedgerReader(Store.open(folder / DATABASE_FILE, read_only=True), folder)
+        return LedgerReader(open_store(folder, read_only=True), folder)
 
     @property
     def folder(self) -> Path:
@@ -85,7 +84,7 @@ class LedgerReader:
         """What became of the latest requests, newest first."""
         with self._store.reading() as reader:
             found = [(name, reader.find(name)) for name in reader.recent_requests(limit)]
-        return [summarise(name, [row.entry.record for row in rows]) for name, rows in found]
+        return [summarise(name, [row.entry for row in rows]) for name, rows in found]
 
     def prove(self, index: int, verifier_key: VerifierKey) -> Receipt:
         """Proof that entry `index` is in the ledger, as of the newest checkpoint that was signed over it.
@@ -143,7 +142,7 @@ class LedgerReader:
 def build_receipt(reader: Reader, index: int, head: Checkpoint) -> Receipt:
     """The proof of an entry below the size of a checkpoint."""
     row = reader.rows(index, index + 1)[0]
-    path = merkle.inclusion_proof(reader.node, index, head.size)
+    path = reader.inclusion_proof(index, head.size)
     return Receipt(
         origin=head.origin,
         request_id=row.request_id,

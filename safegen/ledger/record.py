@@ -33,6 +33,7 @@ from safegen.ledger.parts import (
     RequestId,
     ReviewOrder,
     Score,
+    SealedText,
     Seed,
     Text,
     Timestamp,
@@ -41,6 +42,10 @@ from safegen.ledger.parts import (
 SCHEMA_VERSION: Literal[1] = 1
 ENTRY_BYTES_LIMIT = 65_535
 """An entry is shorter than this, so that its length fits the uint16 of the C2SP tlog-tiles format."""
+
+
+def _absent(value: object) -> bool:
+    return value is None
 
 
 class _Common(ClosedModel):
@@ -62,6 +67,8 @@ class Requested(_OfRequest):
     policy: PolicyReference
     base_model: ModelReference
     software: dict[Name, Name]
+    sealed_prompt: SealedText | None = Field(default=None, exclude_if=_absent)
+    sealed_negative_prompt: SealedText | None = Field(default=None, exclude_if=_absent)
 
 
 class Decided(_OfRequest):
@@ -122,13 +129,25 @@ class PolicyChanged(_Common):
     new_digest: Digest
 
 
-Record = Requested | Decided | Drawn | Reviewed | Closed | Recovered | PolicyChanged
+class Pruned(_Common):
+    """From here on the bodies of entries below `stop` may be gone; their hashes stay. Belongs to no request."""
+
+    stage: Literal["pruned"] = "pruned"
+    stop: Count
+    reason: Text
+
+
+LEDGER_STAGES = frozenset({"policy_changed", "pruned"})
+"""Stages of the ledger itself, which belong to no request and are never pruned."""
+Record = Requested | Decided | Drawn | Reviewed | Closed | Recovered | PolicyChanged | Pruned
 _ADAPTER: TypeAdapter[Record] = TypeAdapter(Annotated[Record, Field(discriminator="stage")])
 
 
 def request_of(record: Record) -> str | None:
     """The request that the record belongs to, or None for a record of the ledger itself."""
-    return None if isinstance(record, PolicyChanged) else record.request_id
+    if record.stage == "policy_changed" or record.stage == "pruned":  # noqa: PLR1714 - mypy follows this form only
+        return None
+    return record.request_id
 
 
 def canonical_bytes(record: Record) -> bytes:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import cache, lru_cache
 
-from safegen.ledger.record import Closed, Decided, Drawn, PolicyChanged, Record, Reviewed
+from safegen.ledger.record import Closed, Drawn, Record
 
 TERMINAL_STAGES = frozenset({"closed", "recovered"})
 _NEEDED_BEFORE = {"decided": "requested", "drawn": "decided", "reviewed": "drawn"}
@@ -47,16 +47,16 @@ class RequestState:
 
     def problem(self, record: Record) -> str | None:
         """Say what is wrong with `record` as the next one, or None."""
-        if isinstance(record, PolicyChanged):
-            return "`policy_changed` belongs to no request"
+        if record.stage == "policy_changed" or record.stage == "pruned":  # noqa: PLR1714 - as in record.py
+            return f"`{record.stage}` belongs to no request"
         wrong_order = order_problem(self.stages, record.stage)
         if wrong_order is not None:
             return wrong_order
-        if isinstance(record, Drawn):
+        if record.stage == "drawn":
             return self._drawn_problem(record)
-        if isinstance(record, Reviewed) and record.attempt >= self.attempts:
+        if record.stage == "reviewed" and record.attempt >= self.attempts:
             return f"attempt {record.attempt} is reviewed but was not drawn"
-        if isinstance(record, Closed):
+        if record.stage == "closed":
             return self._closed_problem(record)
         return None
 
@@ -78,8 +78,8 @@ class RequestState:
 
     def after(self, record: Record) -> RequestState:
         """The state once `record` has been counted, whether or not it was in order."""
-        refuses = isinstance(record, Decided) and record.refusal is not None
-        drawn = record.attempt + 1 if isinstance(record, Drawn) else 0
+        refuses = record.stage == "decided" and record.refusal is not None
+        drawn = record.attempt + 1 if record.stage == "drawn" else 0
         return _state(self.stages | {record.stage}, self.refused or refuses, max(self.attempts, drawn))
 
 

@@ -8,10 +8,13 @@ failure of the database is a `LedgerError`, on writing a `LedgerWriteError`, wit
 from __future__ import annotations
 
 import os
+import random
 import sqlite3
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -26,6 +29,17 @@ from safegen.ledger.tables import APPLICATION_ID, metadata, trigger_statements
 from safegen.ledger.transaction import Reader, Writer
 
 BUSY_SECONDS = 10
+DURABILITY = (
+    "PRAGMA journal_mode = WAL",
+    "PRAGMA synchronous = FULL",
+    "PRAGMA fullfsync = ON",
+    "PRAGMA secure_delete = ON",
+)
+"""What makes a commit durable: the log is synced before the commit returns, and before the file is changed."""
+_OVERWRITE = "PRAGMA secure_delete = ON"
+_ASK_SECONDS = 0.001
+_TEXT = partial(str, encoding="utf-8", errors="replace")
+"""Reads any bytes as text, as a forger may have stored them."""
 _HINTS = {
     "SQLITE_FULL": "the disk is full: free some space; nothing was written",
     "SQLITE_BUSY": f"another process held the ledger for more than {BUSY_SECONDS} seconds: find and end it",
@@ -45,7 +59,8 @@ class Store:
 
     def __init__(self, path: Path, *, read_only: bool = False) -> None:
         self._path = path
-        self._process = os.getpid()
+        self._where = str(path)
+        self._process = process_id()
         self._write_lock = threading.Lock()
         self._engine = _engine(path, read_only=read_only)
 
@@ -86,23 +101,55 @@ class Store:
         with self._write_lock, self._connected(LedgerWriteError, write=True) as connection:
             yield Writer(connection)
 
+    def scrub(self) -> None:
+        """Move everything from the write-ahead log into the file, so that what was overwritten there is gone.
+
+        Raises:
+            LedgerWriteError: if the database fails.
+        """
+        try:
+            with self._write_lock, self._engine.connect() as connection:
+                raw = connection.connection.driver_connection
+                if isinstance(raw, sqlite3.Connection):
+                    raw.commit()
+                    raw.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        except self._failures as error:
+            raise self._translated(error, LedgerWriteError) from error
+
     def close(self) -> None:
         """Close all connections."""
-        self._engine.dispose(close=self._process == os.getpid())
+        self._engine.dispose(close=self._process == process_id())
+
+    def check_process(self, kind: type[LedgerError] = LedgerWriteError) -> None:
+        """Raise an error of that kind if this process was forked after the store was opened."""
+        if self._process != process_id():
+            raise kind(
+                "the ledger was opened before this process was forked",
+                where=self._where,
+                hint="open the ledger in each process, after the fork",
+            )
 
     @contextmanager
     def _connected(self, kind: type[LedgerError], *, write: bool) -> Iterator[Connection]:
-        if self._process != os.getpid():
-            raise kind(
-                "the ledger was opened before this process was forked",
-                where=str(self._path),
-                hint="open the ledger in each process, after the fork",
-            )
+        self.check_process(kind)
         try:
             with self._engine.connect() as connection, connection.execution_options(write=write).begin():
                 yield connection
-        except (SQLAlchemyError, sqlite3.Error) as error:
-            raise _translated(error, kind, self._path) from error
+        except self._failures as error:
+            raise self._translated(error, kind) from error
+
+    @property
+    def _failures(self) -> tuple[type[Exception], ...]:
+        """What the database raises."""
+        return (SQLAlchemyError, sqlite3.Error)
+
+    def _translated(self, error: Exception, kind: type[LedgerError]) -> LedgerError:
+        original: Any = error.orig if isinstance(error, DBAPIError) else error
+        name = _error_name(original)
+        hint = next((hint for prefix, hint in _HINTS.items() if name.startswith(prefix)), "")
+        if isinstance(error, PoolTimeoutError):
+            hint = "too many threads read the ledger at once"
+        return kind(f"the ledger's database failed: {original}", where=self._where, hint=hint)
 
     def _prepare(self, *, create: bool) -> None:
         """Create the tables if asked, and check that the file is a ledger."""
@@ -124,6 +171,11 @@ class Store:
         return int(connection.exec_driver_sql("PRAGMA application_id").scalar_one())
 
 
+def process_id() -> int:
+    """The process that opens a store, which alone may use it."""
+    return os.getpid()
+
+
 def _create_tables(connection: Connection) -> None:
     metadata.create_all(connection)
     for statement in trigger_statements():
@@ -137,12 +189,44 @@ def _engine(path: Path, *, read_only: bool) -> Engine:
     @event.listens_for(engine, "begin")
     def _begin(connection: Connection) -> None:
         write = connection.get_execution_options().get("write", False)
-        connection.exec_driver_sql("BEGIN IMMEDIATE" if write else "BEGIN")
+        if write:
+            _begin_writing(connection)
+        else:
+            connection.exec_driver_sql("BEGIN")
 
     return engine
 
 
+def _begin_writing(connection: Connection) -> None:
+    """Take the write lock, asking about every millisecond; SQLite's own waiting sleeps for up to 100 ms at a time."""
+    end = time.monotonic() + BUSY_SECONDS
+    connection.exec_driver_sql("PRAGMA busy_timeout = 0")
+    try:
+        while True:
+            try:
+                connection.exec_driver_sql("BEGIN IMMEDIATE")
+            except DBAPIError as error:
+                if not _error_name(error.orig).startswith("SQLITE_BUSY") or time.monotonic() > end:
+                    raise
+                time.sleep(random.uniform(0.5, 1.5) * _ASK_SECONDS)  # noqa: S311 - no secret
+            else:
+                return
+    finally:
+        connection.exec_driver_sql(f"PRAGMA busy_timeout = {int(BUSY_SECONDS * 1000)}")
+
+
 def _connect(path: Path, *, read_only: bool) -> sqlite3.Connection:
+    connection = _open_file(path, read_only=read_only)
+    try:
+        for statement in () if read_only else (*DURABILITY, _OVERWRITE):
+            connection.execute(statement)
+    except sqlite3.Error:
+        connection.close()
+        raise
+    return connection
+
+
+def _open_file(path: Path, *, read_only: bool) -> sqlite3.Connection:
     mode = "ro" if read_only else "rwc"
     if read_only and _is_frozen(path):
         mode += "&immutable=1"
@@ -153,15 +237,7 @@ def _connect(path: Path, *, read_only: bool) -> sqlite3.Connection:
         isolation_level=None,
         check_same_thread=False,
     )
-    connection.text_factory = lambda text: text.decode("utf-8", "replace")
-    try:
-        if not read_only:
-            connection.execute("PRAGMA journal_mode = WAL")
-            connection.execute("PRAGMA synchronous = FULL")
-            connection.execute("PRAGMA fullfsync = ON")
-    except sqlite3.Error:
-        connection.close()
-        raise
+    connection.text_factory = _TEXT
     return connection
 
 
@@ -170,10 +246,5 @@ def _is_frozen(path: Path) -> bool:
     return not os.access(path.parent, os.W_OK) and not path.with_name(f"{path.name}-wal").exists()
 
 
-def _translated(error: Exception, kind: type[LedgerError], path: Path) -> LedgerError:
-    original: Any = error.orig if isinstance(error, DBAPIError) else error
-    name = str(getattr(original, "sqlite_errorname", ""))
-    hint = next((hint for prefix, hint in _HINTS.items() if name.startswith(prefix)), "")
-    if isinstance(error, PoolTimeoutError):
-        hint = "too many threads read the ledger at once"
-    return kind(f"the ledger's database failed: {original}", where=str(path), hint=hint)
+def _error_name(original: object) -> str:
+    return str(getattr(original, "sqlite_errorname", ""))

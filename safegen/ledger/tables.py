@@ -6,17 +6,18 @@ ordinary tools. They do not stop whoever owns the file, which is what the signed
 
 from __future__ import annotations
 
-from sqlalchemy import Column, Index, Integer, LargeBinary, MetaData, String, Table
+from sqlalchemy import BigInteger, Column, Index, Integer, LargeBinary, MetaData, String, Table
 
 APPLICATION_ID = 0x53474C31
 """Marks the file as a ledger of format 1 (SQLite application_id, the letters SGL1)."""
 
+_Number = BigInteger().with_variant(Integer, "sqlite")
 metadata = MetaData()
 
 entries = Table(
     "entries",
     metadata,
-    Column("index", Integer, primary_key=True, autoincrement=False),
+    Column("index", _Number, primary_key=True, autoincrement=False),
     Column("request_id", String, nullable=True),
     Column("stage", String, nullable=False),
     Column("body", LargeBinary, nullable=False),
@@ -28,7 +29,7 @@ entries = Table(
 nodes = Table(
     "nodes",
     metadata,
-    Column("entry", Integer, primary_key=True, autoincrement=False),
+    Column("entry", _Number, primary_key=True, autoincrement=False),
     Column("level", Integer, primary_key=True, autoincrement=False),
     Column("hash", LargeBinary, nullable=False),
     sqlite_with_rowid=False,
@@ -38,7 +39,7 @@ nodes = Table(
 checkpoints = Table(
     "checkpoints",
     metadata,
-    Column("size", Integer, primary_key=True, autoincrement=False),
+    Column("size", _Number, primary_key=True, autoincrement=False),
     Column("text", String, nullable=False),
 )
 

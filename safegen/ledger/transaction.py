@@ -7,12 +7,11 @@ the subtree hashes it reads are those of the very tree that it extends.
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
-from sqlalchemy import Connection, LargeBinary, Row, Select, String, cast, exists, func, insert, or_, select
+from sqlalchemy import Connection, LargeBinary, Select, String, cast, exists, func, insert, or_, select
 
-from safegen.errors import LedgerTamperedError
+from safegen.errors import LedgerError, LedgerTamperedError
 from safegen.ledger import merkle
 from safegen.ledger.record import Record, parse_record
 from safegen.ledger.source import ENTRIES_LIMIT
@@ -32,22 +31,22 @@ _ROWS = select(
 _STAGES = select(entries.c.request_id, entries.c.stage)
 
 
-@dataclass(frozen=True, slots=True)
-class Entry:
-    """One leaf of the ledger: its place, its hash and its canonical bytes."""
+class Entry(NamedTuple):
+    """One leaf of the ledger: its place, its hash and its canonical bytes, which are empty once it is pruned."""
 
-    index: int
+    index: int  # type: ignore[assignment] # hides tuple.index, which means nothing here
     leaf_hash: bytes
     body: bytes
 
     @property
     def record(self) -> Record:
         """The record in the bytes. Raises `LedgerError` if there is none."""
+        if not self.body:
+            raise LedgerError(f"the record of entry {self.index} was pruned; its hash is kept")
         return parse_record(self.body)
 
 
-@dataclass(frozen=True, slots=True)
-class StoredRow:
+class StoredRow(NamedTuple):
     """A row of the table of entries as it is on disk, believed in nothing; an export has no `stage`."""
 
     entry: Entry
@@ -85,6 +84,35 @@ class Reader:
                 hint="run `safegen audit verify` and restore the ledger from a copy",
             )
         return bytes(found)
+
+    def inclusion_proof(self, index: int, size: int) -> list[bytes]:
+        """Proof that entry `index` is in the tree of `size` entries, with two statements however large it is.
+
+        Raises:
+            LedgerTamperedError: if a tree node that it needs is not stored.
+        """
+        wanted: list[tuple[int, int]] = []
+
+        def note(level: int, place: int) -> bytes:
+            wanted.append((level, place))
+            return merkle.EMPTY_ROOT
+
+        merkle.inclusion_proof(note, index, size)
+        found = self._nodes_at(wanted)
+        return merkle.inclusion_proof(
+            lambda level, place: found.get((level, place)) or self.node(level, place), index, size
+        )
+
+    def _nodes_at(self, wanted: Sequence[tuple[int, int]]) -> dict[tuple[int, int], bytes]:
+        """Those of the subtree hashes at (level, index) that are stored."""
+        leaves = select(entries.c.index, entries.c.leaf_hash)
+        leaves = leaves.where(entries.c.index.in_([place for level, place in wanted if level == 0]))
+        ends = {((place + 1) << level) - 1 for level, place in wanted if level}
+        above = select(nodes.c.entry, nodes.c.level, nodes.c.hash).where(nodes.c.entry.in_(sorted(ends)))
+        found = {(0, place): bytes(value) for place, value in self._connection.execute(leaves)}
+        for last, level, value in self._connection.execute(above):
+            found[level, last >> level] = bytes(value)
+        return found
 
     def root(self, size: int | None = None) -> bytes:
         """Root over the first `size` entries, all by default."""
@@ -144,7 +172,7 @@ class Reader:
         return self._connection.execute(statement).scalar_one_or_none()
 
     def _rows(self, statement: Select[Any]) -> list[StoredRow]:
-        return list(map(_stored_row, self._connection.execute(statement.order_by(entries.c.index))))
+        return [_stored_row(*row) for row in self._connection.execute(statement.order_by(entries.c.index)).all()]
 
 
 class Writer(Reader):
@@ -173,11 +201,15 @@ class Writer(Reader):
             self._connection.execute(insert(nodes), above)
         return added
 
+    @property
+    def connection(self) -> Connection:
+        """The connection that the transaction is on."""
+        return self._connection
+
     def add_checkpoint(self, size: int, text: str) -> None:
         """Keep a signed checkpoint."""
         self._connection.execute(insert(checkpoints), {"size": size, "text": text})
 
 
-def _stored_row(row: Row[Any]) -> StoredRow:
-    index, request_id, stage, body, leaf = tuple[Any, ...](row)
-    return StoredRow(Entry(index=index, leaf_hash=leaf or b"", body=body or b""), request_id, stage)
+def _stored_row(index: int, request_id: str | None, stage: str, body: bytes | None, leaf: bytes | None) -> StoredRow:
+    return StoredRow(Entry(index, leaf or b"", body or b""), request_id, stage)

@@ -16,13 +16,15 @@ from safegen.errors import LedgerError, LedgerTamperedError
 from safegen.ledger import merkle
 from safegen.ledger.checkpoint import Checkpoint, VerifierKey, parse_checkpoint, verify_checkpoint
 from safegen.ledger.export import ExportedLog
-from safegen.ledger.folder import CHECKPOINT_FILE, DATABASE_FILE
+from safegen.ledger.folder import CHECKPOINT_FILE, open_store
 from safegen.ledger.parts import ClosedModel
-from safegen.ledger.record import Closed, Record, Recovered, request_of
+from safegen.ledger.record import Record, request_of
 from safegen.ledger.source import Log, Nodes, StoredLog
 from safegen.ledger.stages import RequestState
 from safegen.ledger.store import Store
 from safegen.ledger.transaction import StoredRow
+
+_NEW = RequestState()
 
 
 class Problem(ClosedModel):
@@ -42,6 +44,7 @@ class VerificationReport(ClosedModel):
     checkpoints: int
     signed_size: int
     unsigned_tail: int
+    pruned: int
     outcomes: dict[str, int]
     open_requests: tuple[str, ...]
     problems: tuple[Problem, ...]
@@ -73,7 +76,7 @@ def verify_ledger(
     if ledger.is_file():
         exported = ExportedLog(ledger)
         return _Verification(key).run(exported, [*exported.published(), *known_checkpoints])
-    store = Store.open(ledger / DATABASE_FILE, read_only=True)
+    store = open_store(ledger, read_only=True)
     try:
         with store.reading() as reader:
             return _Verification(key).run(StoredLog(reader), [*known_checkpoints, *_published(ledger)])
@@ -100,7 +103,9 @@ class _Verification:
         self._wanted: frozenset[int] = frozenset()
         self._states: dict[str, RequestState] = {}
         self._outcomes: Counter[str] = Counter()
-        self._due = 0
+        self._due = self._bodiless = 0
+        self._last_bodiless = -1
+        self._prunings: list[tuple[int, int]] = []
 
     def run(self, log: Log, outside: Iterable[str]) -> VerificationReport:
         stored, outside = log.checkpoints(), list(outside)
@@ -117,6 +122,7 @@ class _Verification:
         if not stored:
             self._report("checkpoint.missing", "no checkpoint is stored, but every ledger begins with one")
         signed_size = max((head.size for head in signed), default=0)
+        self._check_pruned(signed_size)
         return VerificationReport(
             origin=self._key.name,
             size=self._tree.size,
@@ -124,6 +130,7 @@ class _Verification:
             checkpoints=len(stored),
             signed_size=signed_size,
             unsigned_tail=self._tree.size - signed_size,
+            pruned=self._bodiless,
             outcomes=dict(self._outcomes),
             open_requests=tuple(name for name, state in self._states.items() if not state.ended),
             problems=tuple(self._problems),
@@ -156,15 +163,19 @@ class _Verification:
 
     def _entry(self, row: StoredRow, nodes: Nodes | None) -> None:
         """Verify one row and take its tree nodes out of `nodes`."""
-        index, leaf = row.entry.index, merkle.leaf_hash(row.entry.body)
-        if leaf != row.entry.leaf_hash:
+        index, body = row.entry.index, row.entry.body
+        leaf = merkle.leaf_hash(body) if body else row.entry.leaf_hash
+        if leaf != row.entry.leaf_hash or len(leaf) != merkle.HASH_BYTES:
             self._report("entry.altered", "the record does not have the hash that was stored with it", index)
         completed = self._tree.append(leaf)
         if self._tree.size in self._wanted:
             self._roots[self._tree.size] = self._tree.root()
         if nodes is not None:
             self._nodes(index, completed, nodes)
-        self._record(row)
+        if body:
+            self._record(row)
+        else:
+            self._bodiless, self._last_bodiless = self._bodiless + 1, index
 
     def _nodes(self, index: int, completed: list[bytes], nodes: Nodes) -> None:
         for level, value in enumerate(completed, 1):
@@ -186,15 +197,19 @@ class _Verification:
             self._report("entry.mislabelled", "the row's columns contradict its record", index)
         if request_id is not None:
             self._count(request_id, record, index)
+        elif record.stage == "pruned":
+            self._prunings.append((index, record.stop))
 
     def _count(self, request_id: str, record: Record, index: int) -> None:
-        state = self._states.get(request_id, RequestState())
+        state = self._states.get(request_id, _NEW)
         problem = state.problem(record)
         if problem is not None:
             self._report("request.order", f"request {request_id}: {problem}", index)
         self._states[request_id] = state.after(record)
-        if isinstance(record, Closed | Recovered):
-            self._outcomes[record.outcome if isinstance(record, Closed) else "recovered"] += 1
+        if record.stage == "closed":
+            self._outcomes[record.outcome] += 1
+        elif record.stage == "recovered":
+            self._outcomes["recovered"] += 1
 
     def _stored_head(self, size: int, text: str) -> Checkpoint | None:
         head = self._head(text, size)
@@ -208,6 +223,13 @@ class _Verification:
         except LedgerTamperedError as error:
             self._report("checkpoint.signature", error.message, size)
             return None
+
+    def _check_pruned(self, signed_size: int) -> None:
+        """Only what a signed `pruned` record speaks of may be without its record."""
+        allowed = max((min(stop, index) for index, stop in self._prunings if index < signed_size), default=0)
+        if self._bodiless and self._last_bodiless >= allowed:
+            message = "the record is gone, and no signed `pruned` record says that it may be"
+            self._report("entry.erased", message, self._last_bodiless)
 
     def _forks(self, heads: list[Checkpoint]) -> None:
         """Two signed heads of one size are a fork, whichever of them the entries fit."""

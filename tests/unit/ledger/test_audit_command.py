@@ -116,3 +116,20 @@ def test_schema_command_writes_the_shipped_schema() -> None:
     """`safegen audit schema` writes exactly the file in audit/schema."""
     shipped = Path(__file__).parents[3] / "audit" / "schema" / "record.schema.json"
     assert run("schema") == (0, shipped.read_text(encoding="utf-8"))
+
+
+def test_records_of_a_newer_version_are_shown_as_they_are(full_folder: Path) -> None:
+    """A record that this version cannot read hides nothing else: it is shown raw, safely, and named as not readable."""
+    newer = b'{"schema_version":2,"stage":"dreamt","note":"\x1b[31m"}'
+    forge(full_folder, lambda one: one.execute('UPDATE entries SET body = ? WHERE "index" = 7', (newer,)))
+    code, output = run("show", full_folder)
+    assert code == 0
+    assert "1 records not readable" in output
+    assert "request-2" in output
+    code, output = run("show", full_folder, "request-1")
+    assert code == 0
+    assert "7 not readable" in output
+    assert "\x1b" not in output
+    entries = json.loads(run("show", full_folder, "request-1", "--json")[1])
+    assert entries[2]["unreadable"] == newer.decode()
+    assert entries[4]["record"]["stage"] == "closed"

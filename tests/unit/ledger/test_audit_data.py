@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import base64
 import csv
 import io
 import json
 from pathlib import Path
 
+import matplotlib as mpl
 import pytest
 from cryptography.hazmat.primitives.serialization import load_pem_public_key
 from pyarrow import parquet
@@ -25,10 +27,11 @@ from safegen.ledger import (
     Record,
     Reviewed,
     Score,
+    plots,
     verify_ledger,
     verify_tlog_proof,
 )
-from safegen.ledger.analysis import saved_queries
+from safegen.ledger.analysis import Answer, saved_queries
 from tests.unit.ledger.conftest import HEX, FakeClock, requested
 from tests.unit.ledger.test_audit_command import run
 from tests.unit.ledger.test_second_verifier import SECOND
@@ -229,3 +232,43 @@ def test_kept_checkpoint_shows_a_rollback(full_folder: Path, tmp_path: Path) -> 
     other = LedgerKeys.generate("example.com/ledger").sign(15, b"\0" * 32)
     kept.write_text(other.text)
     assert run("verify", full_folder, "--kept", kept)[0] == 4
+
+
+def test_report_is_one_file_without_the_network(traffic: Path, tmp_path: Path) -> None:
+    """The report has every section, the verification, four or more plots, and neither script nor address."""
+    path = tmp_path / "report.html"
+    code, output = run("report", traffic, path)
+    assert (code, output) == (0, f"verified: {path}\n")
+    text = path.read_text(encoding="utf-8")
+    for title in ("Volume and outcomes", "Permeability", "Scores", "Disagreements", "Latency", "Never closed"):
+        assert f"<h2>{title}</h2>" in text
+    assert "No tampering found in 26 entries" in text
+    assert text.count("data:image/png;base64,") >= 4
+    assert "<script" not in text
+    assert "http:" not in text
+    assert "https:" not in text
+    assert "&lt;script&gt;" in text
+
+
+def test_report_of_a_forged_ledger_says_so(full_folder: Path, tmp_path: Path) -> None:
+    """A report on a forged ledger names the problem and ends with exit code 4."""
+    forge(full_folder, flip_a_bit)
+    assert run("report", full_folder, tmp_path / "report.html")[0] == 4
+    assert "entry.altered" in (tmp_path / "report.html").read_text(encoding="utf-8")
+    assert run("report", full_folder, tmp_path / "nowhere" / "report.html")[0] == 1
+
+
+def test_report_of_an_empty_ledger(folder: Path, tmp_path: Path) -> None:
+    """A ledger that nothing was written to has a report without plots."""
+    Ledger.open(folder).close()
+    assert run("report", folder, tmp_path / "report.html")[0] == 0
+    assert "data:image" not in (tmp_path / "report.html").read_text(encoding="utf-8")
+
+
+def test_plots_take_any_name() -> None:
+    """A name that is a broken formula, a control character or very long is drawn, and no global setting is touched."""
+    before = dict(mpl.rcParams)
+    rows = [(name, 0.5, 0.2) for name in (r"$\bad{$", "\x1b[31m", "x" * 500, "\\", "$$$")]
+    encoded = plots.histograms(Answer(("name", "value", "threshold"), rows))
+    assert base64.b64decode(encoded).startswith(b"\x89PNG")
+    assert dict(mpl.rcParams) == before

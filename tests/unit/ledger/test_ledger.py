@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import multiprocessing
+import os
 import sqlite3
 import stat
 import threading
@@ -30,6 +31,7 @@ from safegen.ledger import (
     verify_checkpoint,
     verify_ledger,
 )
+from safegen.ledger.files import create_whole, replace_whole
 from safegen.ledger.transaction import Writer
 from tests.unit.ledger.conftest import HEX, TIME, FakeClock, counting_random, requested, whole_request
 
@@ -299,6 +301,41 @@ def test_threads_share_a_commit(ledger: Ledger, monkeypatch: pytest.MonkeyPatch)
     assert verify_ledger(ledger.folder, ledger.verifier_key).ok
 
 
+@pytest.mark.parametrize("chosen", [False, True], ids=["while waiting", "when it should lead"])
+def test_interrupted_append_holds_up_nobody(ledger: Ledger, monkeypatch: pytest.MonkeyPatch, *, chosen: bool) -> None:
+    """An append that is interrupted while it waits, or just as it is its turn to write, leaves the ledger usable."""
+    gate, entered, honest = threading.Event(), threading.Event(), ledger._store.writing
+
+    @contextmanager
+    def slow() -> Iterator[Writer]:
+        entered.set()
+        gate.wait(10)
+        with honest() as writer:
+            yield writer
+
+    class Interrupted(threading.Event):
+        def wait(self, timeout: float | None = None) -> bool:
+            gate.set()
+            while chosen and not self.is_set():
+                time.sleep(0.001)
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(ledger._store, "writing", slow)
+    first = threading.Thread(target=ledger.append, args=(requested("first"),))
+    first.start()
+    entered.wait(10)
+    monkeypatch.setattr("safegen.ledger.commit.threading.Event", Interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        ledger.append(requested("interrupted"))
+    monkeypatch.undo()
+    first.join(10)
+    last = threading.Thread(target=ledger.append, args=(requested("last"),), daemon=True)
+    last.start()
+    last.join(10)
+    assert not last.is_alive()
+    assert {"first", "last"} <= {request.request_id for request in ledger.open_requests()}
+
+
 def test_failed_commit_fails_every_append(ledger: Ledger, monkeypatch: pytest.MonkeyPatch) -> None:
     """When the transaction fails, no append of the group returns, and nothing was written."""
 
@@ -382,3 +419,44 @@ def test_entry_bodies_parse_alone(ledger: Ledger) -> None:
     """The stored bytes are the canonical record and nothing else."""
     entry = ledger.append(requested("a"))
     assert parse_record(entry.body) == requested("a")
+
+
+def test_small_files_are_synced_before_they_appear(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A file is synced before it gets its name, and its folder after, so that a crash leaves the old one or the new."""
+    steps: list[str] = []
+    honest_sync, honest_replace = os.fsync, Path.replace
+
+    def sync(descriptor: int) -> None:
+        steps.append("folder" if stat.S_ISDIR(os.fstat(descriptor).st_mode) else "file")
+        honest_sync(descriptor)
+
+    def replace(path: Path, target: Path) -> Path:
+        steps.append("name")
+        return honest_replace(path, target)
+
+    monkeypatch.setattr("os.fsync", sync)
+    monkeypatch.setattr(Path, "replace", replace)
+    replace_whole(tmp_path / "checkpoint", "text", mode=0o644)
+    assert steps == ["file", "name", "folder"]
+    assert (tmp_path / "checkpoint").read_text() == "text"
+    steps.clear()
+    create_whole(tmp_path / "keys.json", "text", mode=0o600)
+    assert steps == ["file", "folder"]
+
+
+def test_forked_process_is_told_to_open_its_own(ledger: Ledger) -> None:
+    """A process forked after the ledger was opened gets an error at once, even if a commit was under way."""
+    ledger._commit._led = True
+    reader, writer = os.pipe()
+    child = os.fork()
+    if child == 0:
+        try:
+            ledger.append(requested("a"))
+        except LedgerWriteError as error:
+            os.write(writer, error.message.encode())
+        finally:
+            os._exit(0)
+    os.close(writer)
+    os.waitpid(child, 0)
+    assert b"before this process was forked" in os.read(reader, 1000)
+    os.close(reader)
