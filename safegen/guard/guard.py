@@ -7,12 +7,8 @@ every attempt. A refusal is a value.
 
 from __future__ import annotations
 
-import secrets
 import threading
-import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping
 from datetime import date
 from pathlib import Path
 from types import TracebackType
@@ -24,41 +20,22 @@ from safegen.errors import AdapterError, PolicyError, SafegenError
 from safegen.guard import records
 from safegen.guard.assembly import Assembly
 from safegen.guard.attempts import Attempts
+from safegen.guard.course import Course
 from safegen.guard.defaults import default_ledger, find_policy
 from safegen.guard.policy_file import PolicyFile
-from safegen.guard.request import GenerationRequest, check_request
-from safegen.guard.result import GeneratedImage, Generation, Membrane
-from safegen.ledger import Failure, Ledger, PolicyChanged
+from safegen.guard.request import check_request
+from safegen.ledger import Ledger, PolicyChanged
 from safegen.policy import Audience, Policy, decide
 from safegen.spm import Registry
 
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
-    from safegen.ledger import Receipt
-    from safegen.policy import Decision
+    from safegen.guard.result import Generation
     from safegen.review import Reviewer
 
 Progress = Callable[[int, int], None]
 _log = structlog.get_logger("safegen.guard")
-
-
-@dataclass
-class _Course:
-    """What is known of a request so far; what `closed` will say if it ends here."""
-
-    request_id: str
-    request: GenerationRequest
-    attempts: Attempts | None = None
-    seconds: dict[str, float] = field(default_factory=dict)
-
-    @contextmanager
-    def timed(self, name: str) -> Iterator[None]:
-        started = time.perf_counter()
-        try:
-            yield
-        finally:
-            self.seconds[name] = self.seconds.get(name, 0.0) + time.perf_counter() - started
 
 
 class Guard:
@@ -175,11 +152,10 @@ class Guard:
             guidance=self.assembly.entry.guidance if guidance is None else guidance,
             audience=audience,
         )
-        course = _Course(request_id=secrets.token_hex(12), request=request)
+        course = Course(self._ledger, request)
         with self._lock:
             self._renew_policy()
-            self._append_requested(course)
-            with self._closed_on_failure(course):
+            with course.opened(self.policy, self.assembly.entry):
                 return self._follow(course, progress)
 
     def _renew_policy(self) -> None:
@@ -201,7 +177,7 @@ class Guard:
             self.policy = new
             _log.info("policy_changed", policy=new.id, version=new.version, old=old.digest, new=new.digest)
 
-    def _follow(self, course: _Course, progress: Progress | None) -> Generation:
+    def _follow(self, course: Course, progress: Progress | None) -> Generation:
         request, clock = course.request, self._ledger.now
         with course.timed("decide"):
             decision = decide(self.policy, request.asked, now=date.fromisoformat(clock()[:10]))
@@ -210,7 +186,7 @@ class Guard:
             records.decided(time=clock(), request_id=course.request_id, decision=decision, bundle=bundle)
         )
         if decision.refusal:
-            return self._close(course, decision, ())
+            return course.finish(decision)
         with course.timed("load"):
             base = self.assembly.base
             reviewers = {order.reviewer: self.assembly.reviewer(order.reviewer) for order in decision.reviews}
@@ -218,78 +194,7 @@ class Guard:
         course.attempts = Attempts(course.request_id, request, decision, base, reviewers, openings, self._ledger)
         images = course.attempts.run(course.timed, progress)
         notes = ("the prompt is longer than the base model reads; its end was not drawn",) if truncated else ()
-        return self._close(course, decision, images, notes)
-
-    def _append_requested(self, course: _Course) -> None:
-        request = course.request
-        negative = self._ledger.commit(request.negative_prompt) if request.negative_prompt else None
-        self._ledger.append(
-            records.requested(
-                time=self._ledger.now(),
-                request_id=course.request_id,
-                request=request,
-                commitments=(self._ledger.commit(request.prompt), negative),
-                policy=self.policy,
-                base=self.assembly.entry,
-            )
-        )
-
-    def _close(
-        self, course: _Course, decision: Decision, images: tuple[GeneratedImage, ...], notes: tuple[str, ...] = ()
-    ) -> Generation:
-        attempts = course.attempts
-        released = any(image.outcome == "released" for image in images)
-        outcome = "refused" if decision.refusal else "released" if released else "withheld"
-        with course.timed("record"):
-            receipt = self._append_closed(course, outcome, images)
-        return Generation(
-            request_id=course.request_id,
-            outcome=outcome,  # type: ignore[arg-type] # one of the three just above
-            decision=decision,
-            membranes=tuple(
-                Membrane(each.item.concept, each.item.adapter, each.gamma, each.escalated)
-                for each in (attempts.openings if attempts else ())
-            ),
-            images=images,
-            attempts=attempts.count if attempts else 0,
-            receipt=receipt,
-            seconds=course.seconds,
-            notes=notes,
-        )
-
-    def _append_closed(
-        self, course: _Course, outcome: str, images: tuple[GeneratedImage, ...] = (), error: Failure | None = None
-    ) -> Receipt:
-        attempts = course.attempts
-        entry = self._ledger.append(
-            records.closed(
-                time=self._ledger.now(),
-                request_id=course.request_id,
-                outcome=outcome,
-                images=images,
-                attempts=attempts.count if attempts else 0,
-                disagreements=attempts.disagreements if attempts else (),
-                error=error,
-            )
-        )
-        return self._ledger.receipt(entry.index)
-
-    @contextmanager
-    def _closed_on_failure(self, course: _Course) -> Iterator[None]:
-        """Close the request in the ledger when the body fails, then let the failure go on."""
-        try:
-            yield
-        except SafegenError as error:
-            if not error.code.startswith("ledger"):
-                self._append_closed(course, "error", error=Failure(code=error.code, message=error.message[:2000]))
-            raise
-        except Exception as error:
-            failure = Failure(code="internal", message=f"{type(error).__name__}: {error}"[:2000])
-            self._append_closed(course, "error", error=failure)
-            raise
-        except BaseException:
-            self._append_closed(course, "interrupted")
-            raise
+        return course.finish(decision, images, notes)
 
     def close(self) -> None:
         """Close the ledger."""
