@@ -27,6 +27,22 @@ def test_the_base_opens_as_a_stable_diffusion_pipeline(registry: Registry) -> No
     assert sum(path.stat().st_size for path in folder.rglob("*") if path.is_file()) <= 40_000_000
 
 
+def test_no_path_of_the_training_machine_ships(registry: Registry) -> None:
+    """Neither in configurations nor in the adapters' metadata."""
+    texts = [path.read_text(encoding="utf-8") for path in registry.folder.rglob("*.json")]
+    spms = [registry.load_adapter(entry.id, base=registry.base(entry.base)) for entry in registry.index.adapters]
+    texts += [value for spm in spms for value in spm.metadata.values()]
+    assert not [text for text in texts if "_name_or_path" in text or "/root/" in text or "/home/" in text]
+
+
+def test_every_adapter_states_the_base_that_ships(registry: Registry) -> None:
+    """In its file as in the index, so that training again finds it finished."""
+    for entry in registry.index.adapters:
+        base = registry.base(entry.base)
+        spm = registry.load_adapter(entry.id, base=base)
+        assert base.digest == entry.base_digest == spm.metadata["base_digest"]
+
+
 def test_all_modules_of_the_base_that_spms_act_on_are_found(base: BaseModel) -> None:
     """Seven transformers of twelve layers each."""
     assert len(base.targets()) == 84

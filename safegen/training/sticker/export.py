@@ -47,7 +47,8 @@ def export_base(folder: Path, registry: Registry) -> Registry:
         shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
     pipeline.to(dtype=torch.float16).to(memory_format=torch.contiguous_format)
     pipeline.save_pretrained(home)
-    _open_in_single_precision(home / "text_encoder" / "config.json")
+    for part in ("text_encoder", "unet", "vae"):
+        _tidy(home / part / "config.json")
     for name in ("vocab.json", "merges.txt"):  # what older releases of transformers read
         shutil.copyfile(folder / "tokenizer" / name, home / "tokenizer" / name)
     size = sum(path.stat().st_size for part in _PARTS for path in _files(home / part))
@@ -66,10 +67,16 @@ def export_base(folder: Path, registry: Registry) -> Registry:
     return registry.with_entry("bases", entry)
 
 
-def _open_in_single_precision(config: Path) -> None:
-    """State fp32 as the precision to open in: transformers obeys the file, diffusers opens the UNet in fp32 anyway."""
+def _tidy(config: Path) -> None:
+    """State fp32 as the precision to open in, and no path of the machine that trained.
+
+    transformers obeys the stated precision and diffusers opens the UNet in fp32 anyway; they must agree.
+    """
     stated = json.loads(config.read_text(encoding="utf-8"))
-    config.write_text(json.dumps(stated | {"dtype": "float32"}, indent=2, sort_keys=True) + "\n", encoding="utf-8")
+    stated.pop("_name_or_path", None)
+    if "dtype" in stated:
+        stated["dtype"] = "float32"
+    config.write_text(json.dumps(stated, indent=2, sort_keys=True) + "\n", encoding="utf-8")
 
 
 def export_reviewer(folder: Path, registry: Registry, measured: dict[str, float]) -> Registry:
