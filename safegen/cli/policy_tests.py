@@ -82,11 +82,13 @@ def _drawn(policy: Path, result: SuiteResult) -> list[str]:
     import tempfile
 
     from safegen.guard import Guard
+    from safegen.policy import Audience
 
     problems = []
     with tempfile.TemporaryDirectory() as folder, Guard.open(policy, ledger=Path(folder)) as guard:
         for one in result.results:
-            generation = guard.generate(one.prompt or " ", seed=0)
+            audience = one.request.model_dump(include=set(Audience.model_fields))
+            generation = guard.generate(one.prompt, seed=0, audience=Audience.model_validate(audience))
             expected = "refused" if one.expected == "refuse" else "released"
             if generation.outcome != expected:
                 problems.append(f"{one.prompt}: {generation.outcome} instead of {expected} when drawn")
