@@ -53,7 +53,7 @@ def sign(
 ) -> None:
     """Sign what policies say; the signature of `x.yaml` is written to `x.yaml.sig`."""
     from safegen.policy import load_policy_file
-    from safegen.policy.signature import SUFFIX, private_key, sign_policy
+    from safegen.policy.signature import private_key, sign_policy, signature_path
 
     if create and not key.exists():
         _create_key(key)
@@ -61,7 +61,7 @@ def sign(
     signed = []
     for path in paths:
         signature = sign_policy(load_policy_file(path), loaded)
-        target = path.with_name(path.name + SUFFIX)
+        target = signature_path(path)
         _replace(target, signature.model_dump_json(indent=2) + "\n")
         signed.append({"path": str(path), "signature": str(target), "key_id": signature.key_id})
     if as_json:

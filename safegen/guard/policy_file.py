@@ -9,10 +9,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from safegen.errors import PolicyError
-from safegen.policy import Policy, load_policy
+from safegen.policy import Policy, load_policy_file
 from safegen.policy.load import read_file
-from safegen.policy.signature import SUFFIX, read_signature, verify_policy
+from safegen.policy.signature import read_signature, signature_path, verify_policy
 
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
@@ -30,10 +29,6 @@ class PolicyFile:
         self._files: tuple[str, ...] = (str(path),)
         self._stamps: tuple[Stamp, ...] = ()
 
-    @property
-    def _signature(self) -> Path:
-        return self.path.with_name(self.path.name + SUFFIX)
-
     def changed(self) -> bool:
         """Whether a file that the policy rests on is not what it was when it was last read, well or badly."""
         return self._stamps != _stamps(self._files)
@@ -44,7 +39,7 @@ class PolicyFile:
         Raises:
             PolicyError: a file is missing or wrong, or the signature is.
         """
-        files = [str(self.path), *([str(self._signature)] if self._key else [])]
+        files = [str(self.path), *([str(signature_path(self.path))] if self._key else [])]
 
         def read(path: str) -> bytes:
             files.append(path)
@@ -53,16 +48,12 @@ class PolicyFile:
         # Stamps from before the reading, so that what changes meanwhile is seen as changed afterwards.
         known = {stamp[0]: stamp for stamp in _stamps(self._files)}
         try:
-            text = read_file(self.path)
-            policy = load_policy(text, source=str(self.path), read=read)
-        except (OSError, ValueError) as error:
-            reason = getattr(error, "strerror", None) or str(error)
-            raise PolicyError(f"cannot read the policy: {reason}", where=str(self.path)) from error
+            policy = load_policy_file(self.path, read=read)
         finally:
             self._files = tuple(dict.fromkeys(files))
             self._stamps = tuple(known.get(file) or _stamp(file) for file in self._files)
         if self._key is not None:
-            verify_policy(policy, read_signature(self._signature), self._key)
+            verify_policy(policy, read_signature(signature_path(self.path)), self._key)
         return policy
 
 

@@ -43,8 +43,6 @@ class GenerationRequest:
     """
 
     asked: PromptRequest
-    prompt: str
-    negative_prompt: str
     n: int
     seed: int
     asked_seed: int | None
@@ -52,6 +50,16 @@ class GenerationRequest:
     height: int
     steps: int
     guidance: float
+
+    @property
+    def prompt(self) -> str:
+        """What to draw."""
+        return self.asked.prompt
+
+    @property
+    def negative_prompt(self) -> str:
+        """What to steer away from."""
+        return self.asked.negative_prompt
 
     @property
     def seeds(self) -> tuple[int, ...]:
@@ -81,8 +89,6 @@ def check_request(
     negative = _text(negative_prompt, "negative_prompt", empty=True)
     return GenerationRequest(
         asked=_asked(cleaned, negative, audience or {}),
-        prompt=cleaned,
-        negative_prompt=negative,
         n=_whole(n, "n", 1, MAX_IMAGES),
         seed=secrets.randbelow(_SEEDS) if seed is None else _whole(seed, "seed", 0, _SEEDS - 1),
         asked_seed=seed,

@@ -70,18 +70,31 @@ def _no_collection() -> Iterator[None]:
             gc.enable()
 
 
-def load_policy_file(path: str | Path) -> Policy:
+def load_policy_file(path: str | Path, *, read: Reader | None = None) -> Policy:
     """Read a policy file, and those that it extends; see `load_policy`.
+
+    Args:
+        path: the file.
+        read: gives the bytes of a path, as `read_file` does, which it is by default.
 
     Raises:
         PolicyError: the file cannot be read, or `load_policy` rejects it.
     """
+    read = read or read_file
+    return load_policy(contents(path, "the policy", read), source=str(path), read=read)
+
+
+def contents(path: str | Path, what: str, read: Reader | None = None) -> str | bytes:
+    """What a file holds; `what` names it in the message if it cannot be read.
+
+    Raises:
+        PolicyError: it cannot be read.
+    """
     try:
-        text = read_file(path)
+        return (read or read_file)(str(path))
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or str(error)
-        raise PolicyError(f"cannot read the policy: {reason}", where=str(path)) from error
-    return load_policy(text, source=str(path), read=read_file)
+        raise PolicyError(f"cannot read {what}: {reason}", where=str(path)) from error
 
 
 def read_file(path: str | Path) -> bytes:

@@ -130,6 +130,11 @@ def load_signed_policy_file(path: str | Path, key: Ed25519PublicKey) -> Policy:
         PolicySignatureError: it is not signed by the key as it is.
     """
     policy = load_policy_file(path)
-    signature = Path(path)
-    verify_policy(policy, read_signature(signature.with_name(signature.name + SUFFIX)), key)
+    verify_policy(policy, read_signature(signature_path(path)), key)
     return policy
+
+
+def signature_path(path: str | Path) -> Path:
+    """Where the signature of a policy file stands: beside it."""
+    beside = Path(path)
+    return beside.with_name(beside.name + SUFFIX)

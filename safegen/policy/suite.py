@@ -15,7 +15,7 @@ from safegen.errors import PolicyError
 from safegen.policy.decision import Outcome
 from safegen.policy.diagnostics import DiagnosedSyntaxError
 from safegen.policy.document import read_document
-from safegen.policy.load import read_file
+from safegen.policy.load import contents
 from safegen.policy.lookups import Problem
 from safegen.policy.parts import AgeGate, Closed, Day, Name, Slug, Text
 from safegen.policy.wording import problems_of
@@ -108,12 +108,7 @@ def load_suite_file(path: str | Path) -> PolicySuite:
     Raises:
         PolicyError: the file cannot be read, or `load_suite` rejects it.
     """
-    try:
-        text = read_file(path)
-    except (OSError, ValueError) as error:
-        reason = getattr(error, "strerror", None) or str(error)
-        raise PolicyError(f"cannot read the tests: {reason}", where=str(path)) from error
-    return load_suite(text, source=str(path))
+    return load_suite(contents(path, "the tests"), source=str(path))
 
 
 def suites_beside(path: Path) -> list[Path]:

@@ -14,8 +14,10 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from numpy.typing import NDArray
+from PIL import Image
 from safetensors.torch import save_file
 
+from safegen.evaluation.judge import Judge
 from safegen.evaluation.judge_network import JudgeNetwork
 from safegen.training.sticker.autoencoder import to_tensor
 from safegen.training.sticker.pool import Pool
@@ -53,12 +55,13 @@ def train(world: World, pool: Pool, held_out: Pool, folder: Path) -> dict[str, f
     output.mkdir(exist_ok=True)
     weights = {name: value.contiguous() for name, value in network.state_dict().items()}
     save_file(weights, output / "model.safetensors")
-    network.float()
-    features = _ask(network.features, held_out.pictures[held_out.labels[:, 0] >= 0])
-    save_file({"features": features[0].half().contiguous()}, output / "held_out.safetensors")
     config = {"architecture": ARCHITECTURE, "concepts": concepts, "styles": styles, "size": 64}
     (output / "config.json").write_text(json.dumps(config, indent=1), encoding="utf-8")
-    return measure(network, held_out, len(world.concepts))
+    judge = Judge.load(output)
+    pictures = [Image.fromarray(picture) for picture in held_out.pictures]
+    drawn = [picture for picture, concept in zip(pictures, held_out.labels[:, 0], strict=True) if concept >= 0]
+    save_file({"features": judge.features(drawn).half().contiguous()}, output / "held_out.safetensors")
+    return measure(judge, pictures, _targets(held_out, len(world.concepts)))
 
 
 def _train_content(model: Any, pool: Pool, drawn: int, concepts: int, folder: Path) -> Any:
@@ -119,19 +122,12 @@ def disturb(pictures: torch.Tensor, generator: torch.Generator, strength: float 
     return pictures.clamp(-1.2, 1.2)
 
 
-@torch.no_grad()
-def _ask(network: Any, pictures: NDArray[np.uint8]) -> list[torch.Tensor]:
-    """The answers about pictures (n, 64, 64, 3), each output over all of them."""
-    answers = [network(to_tensor(pictures[row : row + 128])) for row in range(0, len(pictures), 128)]
-    if isinstance(answers[0], torch.Tensor):
-        return [torch.cat(answers)]
-    return [torch.cat(part) for part in zip(*answers, strict=True)]
-
-
-def measure(network: Any, pool: Pool, drawn: int) -> dict[str, float]:
-    """Accuracy of concept and style on a pool, in 0..1."""
-    concept, style = _targets(pool, drawn)
-    named, looks = (part.argmax(1).numpy() for part in _ask(network, pool.pictures))
-    drawn_rows = style >= 0
-    right = named == concept, (looks == style)[drawn_rows]
-    return {"concept": float(right[0].mean()), "style": float(right[1].mean())}
+def measure(
+    judge: Judge, pictures: list[Image.Image], targets: tuple[NDArray[np.int64], NDArray[np.int64]]
+) -> dict[str, float]:
+    """Accuracy of concept and style on pictures with these indices (a style of -1 is none), in 0..1."""
+    concept, style = targets
+    seen = judge.judge(pictures)
+    named = np.array(seen.concepts) == np.array(judge.concepts)[concept]
+    styled = (np.array(seen.styles) == np.array(judge.styles)[style])[style >= 0]
+    return {"concept": float(named.mean()), "style": float(styled.mean())}
