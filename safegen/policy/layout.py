@@ -19,8 +19,8 @@ _WIDTH = 120
 _ORDER = tuple(
     name
     for line in (
-        "apiVersion kind id name version description extends policy now request fixtures mode base category phrases",
-        "aliases surrogate adapter concepts rules exceptions match when rollout action absolute scope strength",
+        "apiVersion kind id name version description extends policy now request fixtures mode base records category",
+        "phrases aliases surrogate adapter concepts rules exceptions match when rollout action absolute scope strength",
         "transport floor ceiling cutoff replacement reason reviewer labels threshold ladder on_failure reviews owner",
         "expires cases untouched prompts fixture expect",
     )

@@ -27,6 +27,7 @@ from safegen.policy.parts import (
     Match,
     Mode,
     PolicyPath,
+    Records,
     RuleException,
     Slug,
     Text,
@@ -75,6 +76,7 @@ class Policy(Closed):
     extends: tuple[PolicyPath, ...] = ()
     mode: Mode = "enforce"
     base: AdapterId
+    records: Records = Records()
     concepts: Annotated[tuple[Concept, ...], AfterValidator(_by_name)] = ()
     rules: Annotated[tuple[Rule, ...], AfterValidator(_by_id)]
     exceptions: Annotated[tuple[RuleException, ...], AfterValidator(_by_id)] = ()

@@ -22,6 +22,11 @@ MOST_FILES = 32
 _PATH = TypeAdapter[str](PolicyPath)
 Reader: TypeAlias = Callable[[str], "str | bytes"]
 _LISTS = ("concepts", "rules", "exceptions")
+_AGREED = {
+    "base": ("the policies are for different bases", "let one of the layers name the base"),
+    "records": ("the policies ask for different records", "let one of the layers state `records`"),
+}
+"""What layers must agree on if more than one states it: what is wrong if they don't, and what to do."""
 
 
 class Layers:
@@ -101,10 +106,10 @@ class Layers:
         return result
 
     def _merge(self, result: dict[str, Any], document: Document, data: Mapping[str, Any]) -> None:
-        base = data.get("base")
-        if base is not None and result.setdefault("base", base) != base:
-            hint = f"`{result['base']}` is what the others are for"
-            self._reject(document, ("base",), f"the policies are for different bases: `{base}`", hint)
+        for field, (message, hint) in _AGREED.items():
+            stated = data.get(field)
+            if stated is not None and result.setdefault(field, stated) != stated:
+                self._reject(document, (field,), message, hint)
         for key in _LISTS:
             entries, into = data.get(key), result[key]
             for at, entry in enumerate(entries if isinstance(entries, list) else ()):

@@ -19,7 +19,8 @@ NO_SUCH_DATE = "no_such_date"
 Action: TypeAlias = Literal["allow", "erase", "redact", "refuse", "review"]
 Mode: TypeAlias = Literal["enforce", "shadow"]
 Scope: TypeAlias = Literal["matched", "always"]
-Transport: TypeAlias = Literal["paper", "open"]
+Transport: TypeAlias = Literal["calibrated", "paper", "open"]
+PromptRecord: TypeAlias = Literal["commitment", "sealed"]
 Step: TypeAlias = Literal["escalate", "reseed", "withhold", "release"]
 FailureMode: TypeAlias = Literal["withhold", "release"]
 AgeGate: TypeAlias = Literal["passed", "failed", "unknown"]
@@ -129,6 +130,17 @@ class Rollout(Closed):
 
     percent: Annotated[float, Field(strict=True, ge=0, le=100, allow_inf_nan=False)]
     seed: Annotated[str, StringConstraints(max_length=100)] = ""
+
+
+class Records(Closed):
+    """What the ledger keeps of a request.
+
+    Attributes:
+        prompts: `commitment` keeps a keyed commitment alone; `sealed` also the encrypted text, which only the holder of
+            the sealing key can read again.
+    """
+
+    prompts: PromptRecord = "commitment"
 
 
 class RuleException(Closed):

@@ -79,7 +79,7 @@ class EraseRule(BaseRule):
     action: Literal["erase"]
     scope: Scope = "matched"
     strength: Strength = 1.0
-    transport: Transport = "paper"
+    transport: Transport = "calibrated"
     floor: Permeability = 0.0
     ceiling: Permeability = LARGEST_STRENGTH
     cutoff: Permeability = 0.0

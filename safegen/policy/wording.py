@@ -12,7 +12,7 @@ from pydantic import BaseModel, ValidationError
 
 from safegen.policy.lookups import Path, Problem, did_you_mean
 from safegen.policy.model import INCONSISTENT, Policy
-from safegen.policy.parts import NO_SUCH_DATE, Concept, Rollout, RuleException, When, Words
+from safegen.policy.parts import NO_SUCH_DATE, Concept, Records, Rollout, RuleException, When, Words
 from safegen.policy.rules import RULE_KINDS, EraseReview
 
 Finding: TypeAlias = Mapping[str, Any]
@@ -208,6 +208,7 @@ def _show(value: object) -> str:
 _OWNERS: tuple[tuple[str, type[BaseModel]], ...] = (
     ("when", When),
     ("rollout", Rollout),
+    ("records", Records),
     ("reviews", EraseReview),
     ("exceptions", RuleException),
 )

@@ -20,7 +20,8 @@ class Gate:
 
     Attributes:
         strength: factor on the gate's permeability.
-        transport: `paper`, the gate as published, or `open`, permeability = strength whatever the prompt.
+        transport: `calibrated` or `paper`, where the similarity counts, or `open`, permeability = strength whatever
+            the prompt.
         floor: least permeability once it is open at all.
         ceiling: greatest permeability.
         cutoff: a permeability below this is 0.

@@ -121,3 +121,11 @@ def test_a_concept_is_named_once_in_a_file() -> None:
         load({**FILES, "company.yaml": COMPANY.replace(known, known * 2)})
     with pytest.raises(PolicySemanticError, match=r"de.yaml:7:12: `gun` is already taken"):
         load({**FILES, "market/de.yaml": MARKET.replace("category: weapon", "category: toy")})
+
+
+def test_layers_agree_on_what_is_recorded() -> None:
+    """`records` may stand in one layer and holds for all; two layers that differ are an error."""
+    sealed = {**FILES, "company.yaml": COMPANY + "records: {prompts: sealed}\n"}
+    assert (load(FILES).records.prompts, load(sealed).records.prompts) == ("commitment", "sealed")
+    with pytest.raises(PolicySemanticError, match="different records"):
+        load({**sealed, "tenant.yaml": TENANT + "records: {prompts: commitment}\n"})
