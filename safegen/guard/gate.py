@@ -22,11 +22,21 @@ ESCALATION = 2.0
 
 @dataclass(frozen=True)
 class Opening:
-    """One SPM of the bundle and its permeability for the prompt at hand."""
+    """One SPM of the bundle and its permeability for the prompt at hand.
+
+    Attributes:
+        gamma: permeability, 0 if closed.
+        phrase: the phrase of the concept that the gate found nearest to the prompt, or that the policy matched in it;
+            empty if the gate was told to be open whatever the prompt.
+        similarity: how near, 0..1; 1 for a phrase that the policy matched, 0 if nothing was compared.
+        escalated: whether a review opened it further.
+    """
 
     item: BundleItem
     spm: SpmFile
     gamma: float
+    phrase: str
+    similarity: float
     escalated: bool = False
 
     def escalate(self) -> Opening:
@@ -48,23 +58,30 @@ class Gatekeeper:
 
     def open(self, prompt: str, bundle: Sequence[tuple[BundleItem, SpmFile]]) -> tuple[list[Opening], bool]:
         """Permeability of each SPM for the prompt, and whether the prompt is longer than the base reads."""
-        from safegen.spm import paper_permeability
+        unread = dict.fromkeys(phrase for item, _ in bundle for phrase in item.phrases if phrase not in self._readings)
+        reading, *concepts = self._base.read([prompt, *unread])
+        self._readings.update(zip(unread, concepts, strict=True))
+        return [self._opening(reading, item, spm) for item, spm in bundle], reading.truncated
 
-        unread = [phrase for item, _ in bundle for phrase in item.phrases if phrase not in self._readings]
-        prompt_reading, *concepts = self._base.read([prompt, *dict.fromkeys(unread)])
-        self._readings.update(zip(dict.fromkeys(unread), concepts, strict=True))
-        openings = []
-        for item, spm in bundle:
-            gate = Gate(item.strength, item.transport, item.floor, item.ceiling, item.cutoff)
-            known = [self._readings[phrase] for phrase in item.phrases]
-            similarity = paper_permeability(
-                prompt_reading.states,
-                prompt_reading.tokens,
-                _stack([reading.states for reading in known]),
-                [reading.tokens for reading in known],
-            )
-            openings.append(Opening(item=item, spm=spm, gamma=gate.permeability(similarity)))
-        return openings, prompt_reading.truncated
+    def _opening(self, prompt: TextReading, item: BundleItem, spm: SpmFile) -> Opening:
+        phrase, similarity = self._nearest(prompt, item)
+        gate = Gate(item.strength, item.transport, item.floor, item.ceiling, item.cutoff)
+        return Opening(item, spm, gate.permeability(similarity), phrase, similarity)
+
+    def _nearest(self, prompt: TextReading, item: BundleItem) -> tuple[str, float]:
+        """The phrase that opens the gate, and the similarity by which it does."""
+        from safegen.spm import paper_similarities
+
+        if item.transport == "open":
+            return "", 0.0
+        if item.matched:
+            return item.matched, 1.0
+        known = [self._readings[phrase] for phrase in item.phrases]
+        similarities = paper_similarities(
+            prompt.states, prompt.tokens, _stack([each.states for each in known]), [each.tokens for each in known]
+        )
+        similarity = max(similarities)
+        return item.phrases[similarities.index(similarity)], similarity
 
 
 def _stack(states: list[torch.Tensor]) -> torch.Tensor:

@@ -190,7 +190,7 @@ class Guard:
         with course.timed("load"):
             base = self.assembly.base
             reviewers = {order.reviewer: self.assembly.reviewer(order.reviewer) for order in decision.reviews}
-            openings, truncated = self.assembly.gatekeeper.open(request.prompt, bundle)
+            openings, truncated = self.assembly.gatekeeper.open(decision.prompt, bundle)
         course.attempts = Attempts(course.request_id, request, decision, base, reviewers, openings, self._ledger)
         images = course.attempts.run(course.timed, progress)
         notes = ("the prompt is longer than the base model reads; its end was not drawn",) if truncated else ()

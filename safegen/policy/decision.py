@@ -71,12 +71,18 @@ class TraceEntry(Closed):
 
 
 class BundleItem(Closed):
-    """One SPM to attach, and how its gate is set."""
+    """One SPM to attach, and how its gate is set.
+
+    Attributes:
+        matched: the phrase by which the policy found the concept in the prompt, disguises seen through; empty if no
+            words did, since its rule always acts.
+    """
 
     rule: str
     concept: str
     adapter: str
     phrases: tuple[str, ...]
+    matched: str = ""
     strength: float
     transport: Transport
     floor: float

@@ -110,13 +110,15 @@ class Effects:
     def _bundle(self) -> tuple[BundleItem, ...]:
         """One SPM for each concept to erase, by name; where rules compete, the strongest."""
         strongest: dict[str, EraseRule] = {}
+        matched: dict[str, str] = {}
         for rule in self._in_force():
             if isinstance(rule, EraseRule):
-                for name in self._erased(rule):
+                for name, phrase in self._erased(rule).items():
+                    matched[name] = matched.get(name) or phrase
                     if name not in strongest or _force(rule) > _force(strongest[name]):
                         strongest[name] = rule
         return tuple(
-            _item(concept, concept.adapter, strongest[concept.name])
+            _item(concept, concept.adapter, strongest[concept.name], matched[concept.name])
             for concept in self._policy.concepts
             if concept.name in strongest and concept.adapter is not None
         )
@@ -124,12 +126,14 @@ class Effects:
     def _in_force(self) -> list[BaseRule]:
         return sorted(self._applying.values(), key=lambda rule: rule.id)
 
-    def _erased(self, rule: EraseRule) -> set[str]:
-        """Names of the concepts that a rule erases here: all of them if it always acts or a plain phrase matched."""
+    def _erased(self, rule: EraseRule) -> dict[str, str]:
+        """Concepts that a rule erases here with the phrase that found each; a plain phrase finds all of the rule's."""
         own = [match for match in (*self._matches, *self._later) if match.rule == rule.id]
-        if rule.scope == "always" or any(match.concept is None for match in own):
-            return {concept.name for concept in self._policy.concepts_of(rule)}
-        return {match.concept for match in own if match.concept is not None}
+        found: dict[str, str] = {match.concept: match.phrase for match in reversed(own) if match.concept is not None}
+        plain = next((match.phrase for match in own if match.concept is None), None)
+        if rule.scope == "always" or plain is not None:
+            return {concept.name: found.get(concept.name, plain or "") for concept in self._policy.concepts_of(rule)}
+        return found
 
     def _reviews(self) -> Iterator[ReviewOrder]:
         for rule in self._in_force():
@@ -162,12 +166,13 @@ def _force(rule: EraseRule) -> tuple[float, bool, float, float]:
     return (min(rule.strength, rule.ceiling), rule.transport == "open", rule.floor, -rule.cutoff)
 
 
-def _item(concept: Concept, adapter: str, rule: EraseRule) -> BundleItem:
+def _item(concept: Concept, adapter: str, rule: EraseRule, matched: str) -> BundleItem:
     return BundleItem(
         rule=rule.id,
         concept=concept.name,
         adapter=adapter,
         phrases=concept.phrases,
+        matched=matched,
         strength=rule.strength,
         transport=rule.transport,
         floor=rule.floor,

@@ -3,7 +3,7 @@
 from safegen.spm.composition import Attached, attach
 from safegen.spm.membrane import Membrane, MembraneSet, Targets
 from safegen.spm.registry import AdapterEntry, BaseEntry, ModelEntry, Registry
-from safegen.spm.transport import Gate, paper_permeability, unigram_overlap
+from safegen.spm.transport import Gate, paper_similarities, unigram_overlap
 from safegen.spm.weights import SpmFile, read_spm, write_spm
 
 __all__ = [
@@ -18,7 +18,7 @@ __all__ = [
     "SpmFile",
     "Targets",
     "attach",
-    "paper_permeability",
+    "paper_similarities",
     "read_spm",
     "unigram_overlap",
     "write_spm",

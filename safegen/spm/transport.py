@@ -47,13 +47,13 @@ def unigram_overlap(prompt_tokens: Sequence[int], concept_tokens: Sequence[int])
     return len(concept & set(prompt_tokens)) / len(concept) if concept else 0.0
 
 
-def paper_permeability(
+def paper_similarities(
     prompt_states: torch.Tensor,
     prompt_tokens: Sequence[int],
     concept_states: torch.Tensor,
     concept_tokens: Sequence[Sequence[int]],
-) -> float:
-    """gamma = max over the concept's phrases of max(s_f, s_t), in 0..1.
+) -> list[float]:
+    """max(s_f, s_t) of each of the concept's phrases, in 0..1; the paper's gamma is the greatest of them.
 
     Args:
         prompt_states: (tokens, width), the text encoder's last hidden states of the prompt.
@@ -61,6 +61,6 @@ def paper_permeability(
         concept_states: (phrases, tokens, width).
         concept_tokens: token ids of each phrase, special tokens removed.
     """
-    cosines = F.cosine_similarity(prompt_states.flatten()[None], concept_states.flatten(1))
+    cosines = F.cosine_similarity(prompt_states.flatten()[None], concept_states.flatten(1)).tolist()
     overlaps = [unigram_overlap(prompt_tokens, tokens) for tokens in concept_tokens]
-    return max(0.0, float(cosines.max()), *overlaps)
+    return [max(0.0, *pair) for pair in zip(cosines, overlaps, strict=True)]

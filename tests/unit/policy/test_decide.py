@@ -33,6 +33,15 @@ def test_scope_always_joins_every_bundle() -> None:
     assert (decision.action, len(decision.bundle), len(decision.reviews)) == ("erase", 1, 1)
 
 
+def test_a_bundle_says_which_phrase_found_each_concept() -> None:
+    """The phrase, not its disguise; what a plain phrase found; nothing where a rule of scope `always` found no word."""
+    always = erase(scope="always", match={"concepts": ["cat", "pistol"]})
+    assert [item.matched for item in decided("two k1ttens", always).bundle] == ["kitten", ""]
+    assert [item.matched for item in decided("a gun", always, erase("weaker", strength=0.5)).bundle] == ["", "gun"]
+    plain = erase(match={"concepts": ["cat", "pistol"], "phrases": ["feline"]})
+    assert [item.matched for item in decided("a feline and a gun", plain).bundle] == ["feline", "gun"]
+
+
 def test_refusal_overrides_everything() -> None:
     """One matching refuse rule empties bundle and reviews, wherever it stands, and allow cannot help."""
     decision = decided("a nude cat", allow("nude"), erase(scope="always", reviews=[LOOK]), refuse("nude"))

@@ -7,7 +7,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from safegen.spm import Gate, paper_permeability, unigram_overlap
+from safegen.spm import Gate, paper_similarities, unigram_overlap
 
 
 def test_overlap_is_the_share_of_the_concepts_tokens() -> None:
@@ -21,9 +21,9 @@ def test_permeability_is_the_greatest_of_cosine_and_overlap_over_all_phrases() -
     """gamma = max(s_f, s_t): a cosine of 0.6 loses against a full overlap and wins against none."""
     prompt = torch.tensor([[1.0, 0.0]])
     concept = torch.tensor([[[0.6, 0.8]]])
-    assert paper_permeability(prompt, [1], concept, [[2]]) == pytest.approx(0.6)
-    assert paper_permeability(prompt, [2], concept, [[2]]) == 1.0
-    assert paper_permeability(prompt, [1], -concept, [[2]]) == 0.0
+    assert paper_similarities(prompt, [1], concept, [[2]]) == pytest.approx([0.6])
+    assert paper_similarities(prompt, [2], concept, [[2]]) == [1.0]
+    assert paper_similarities(prompt, [1], -concept, [[2]]) == [0.0]
 
 
 @given(
