@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from safegen.cli import audit_data, audit_prompts
-from safegen.cli.audit_options import TAMPERED, AsJson, Folder, PublicKey, fail, key_text, plain
+from safegen.cli.audit_options import TAMPERED, AsJson, Folder, PublicKey, fail, key_text
 from safegen.errors import LedgerError, SafegenError
+from safegen.safe_text import plain
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

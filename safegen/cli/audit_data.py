@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from safegen.cli.audit_options import TAMPERED, AsJson, Folder, PublicKey, as_csv, as_json, fail, key_text, plain
+from safegen.cli.audit_options import TAMPERED, AsJson, Folder, PublicKey, fail, key_text
 from safegen.data import data_folder
 from safegen.errors import SafegenError
+from safegen.safe_text import as_csv, as_json, plain
 
 if TYPE_CHECKING:
     from safegen.ledger import LedgerReader

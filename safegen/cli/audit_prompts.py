@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from safegen.cli.audit_options import Folder, fail, plain
+from safegen.cli.audit_options import Folder, fail
 from safegen.errors import SafegenError
+from safegen.safe_text import plain
 
 if TYPE_CHECKING:
     from safegen.ledger import Requested
