@@ -80,10 +80,94 @@ class AdapterIntegrityError(AdapterError):
     code = "adapter.integrity"
 
 
+class AdapterMissingError(AdapterIntegrityError):
+    """There is no adapter file at that place."""
+
+    code = "adapter.missing"
+
+
+class AdapterDigestError(AdapterIntegrityError):
+    """The adapter file has another digest than the one that was asked for."""
+
+    code = "adapter.digest"
+
+
+class AdapterTruncatedError(AdapterIntegrityError):
+    """The adapter file ends before its header says that it does."""
+
+    code = "adapter.truncated"
+
+
+class AdapterHeaderError(AdapterIntegrityError):
+    """The header of the adapter file is too long, unreadable, or contradicts the bytes that follow."""
+
+    code = "adapter.header"
+
+
+class AdapterPickleError(AdapterIntegrityError):
+    """The file is a pickle, whatever its name says; pickles run code when they are loaded."""
+
+    code = "adapter.pickle"
+
+
+class AdapterKeyError(AdapterIntegrityError):
+    """The file holds a tensor that no SPM has."""
+
+    code = "adapter.key"
+
+
+class AdapterHalfError(AdapterIntegrityError):
+    """A layer has its down or its up half alone."""
+
+    code = "adapter.half"
+
+
+class AdapterAlphaError(AdapterIntegrityError):
+    """A layer's alpha is missing or is no scale."""
+
+    code = "adapter.alpha"
+
+
+class AdapterRankError(AdapterIntegrityError):
+    """A layer has rank 0, or its halves or the metadata disagree about the rank."""
+
+    code = "adapter.rank"
+
+
+class AdapterNotFiniteError(AdapterIntegrityError):
+    """The file holds NaN or infinity."""
+
+    code = "adapter.not_finite"
+
+
+class AdapterDuplicateError(AdapterError):
+    """The same concept, adapter or layer is named twice, so that it would act twice."""
+
+    code = "adapter.duplicate"
+
+
 class AdapterMismatchError(AdapterError):
     """An adapter does not fit the base model it was asked to attach to."""
 
     code = "adapter.mismatch"
+
+
+class AdapterFamilyError(AdapterMismatchError):
+    """An adapter is for another family of base models."""
+
+    code = "adapter.family"
+
+
+class AdapterLayerError(AdapterMismatchError):
+    """An adapter has a layer that the base model does not have."""
+
+    code = "adapter.layer"
+
+
+class AdapterShapeError(AdapterMismatchError):
+    """A layer of an adapter has another shape than its counterpart in the base model."""
+
+    code = "adapter.shape"
 
 
 class ModelError(SafegenError):

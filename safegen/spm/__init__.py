@@ -4,7 +4,7 @@ from safegen.spm.composition import Attached, attach
 from safegen.spm.membrane import Membrane, MembraneSet, Targets
 from safegen.spm.registry import AdapterEntry, BaseEntry, ModelEntry, Registry
 from safegen.spm.transport import Gate, paper_similarities, unigram_overlap
-from safegen.spm.weights import SpmFile, read_spm, write_spm
+from safegen.spm.weights import Resolved, SpmFile, read_spm, write_spm
 
 __all__ = [
     "AdapterEntry",
@@ -15,6 +15,7 @@ __all__ = [
     "MembraneSet",
     "ModelEntry",
     "Registry",
+    "Resolved",
     "SpmFile",
     "Targets",
     "attach",

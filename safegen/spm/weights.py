@@ -9,19 +9,37 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
 from safegen.data import file_digest
-from safegen.errors import AdapterIntegrityError, AdapterMismatchError
+from safegen.errors import AdapterFamilyError, AdapterIntegrityError, AdapterLayerError, AdapterShapeError
+from safegen.spm.family import FAMILIES, family_of, name_of
 from safegen.spm.membrane import MembraneSet, Target, Targets
 
-_PREFIX = "lora_unet_"
+_TRANSFORMER = ("transformer_blocks.", "single_transformer_blocks.")
+
+
+class Resolved(NamedTuple):
+    """One layer of an SPM, fitted to its target; the update is scale * up @ down.
+
+    Attributes:
+        name: path of the target module.
+        down: (r, *fan_in of the target), as stored, in the file's dtype.
+        up: (out, r), or (out, r, 1, 1) for a convolution.
+        scale: alpha / r.
+    """
+
+    name: str
+    down: torch.Tensor
+    up: torch.Tensor
+    scale: float
 
 
 @dataclass(frozen=True)
@@ -43,41 +61,77 @@ class SpmFile:
         """Number of trained values."""
         return sum(down.numel() + up.numel() for down, up, _ in self.layers.values())
 
-    def deltas(self, targets: Targets, *, where: str = "") -> dict[str, torch.Tensor]:
-        """Each target's weight update (alpha / r) * up @ down, at permeability 1, shaped like the target's weight.
+    def resolve(self, targets: Targets, *, where: str = "") -> list[Resolved]:
+        """Each layer with the module that it belongs to, in the targets' order.
 
         Raises:
-            AdapterMismatchError: a layer has no target, or another shape than its target.
+            AdapterFamilyError: the SPM is for another family of models, whatever its metadata says.
+            AdapterLayerError: a layer has no target.
+            AdapterShapeError: a layer has another shape than its target.
         """
         by_layer = {layer_name(name): name for name in targets}
+        self._check_family({layer: targets[name].weight.shape for layer, name in by_layer.items()}, where)
         strangers = [layer for layer in self.layers if layer not in by_layer]
         if strangers:
-            raise AdapterMismatchError(
+            raise AdapterLayerError(
                 f"{len(strangers)} of {len(self.layers)} layers have no counterpart in this model, e.g. {strangers[0]}",
                 where=where,
-                hint="the adapter was trained on another family of models",
+                hint="use an adapter that was trained on a model of the same layout",
             )
+        return [
+            _resolved(name, layer, self.layers[layer], targets[name], where)
+            for layer, name in by_layer.items()
+            if layer in self.layers
+        ]
+
+    def deltas(self, targets: Targets, *, where: str = "") -> dict[str, torch.Tensor]:
+        """Each target's weight update scale * up @ down, at permeability 1, shaped like the target's weight.
+
+        Raises:
+            AdapterMismatchError: as `resolve`.
+        """
         return {
-            by_layer[layer]: _delta(layer, parts, targets[by_layer[layer]], where)
-            for layer, parts in self.layers.items()
+            name: (up.flatten(1).float() @ down.flatten(1).float()).reshape(targets[name].weight.shape) * scale
+            for name, down, up, scale in self.resolve(targets, where=where)
         }
 
+    def _check_family(self, target_shapes: Mapping[str, Sequence[int]], where: str) -> None:
+        model, stated = family_of(target_shapes), self.metadata.get("family", "")
+        own = family_of({name: (up.shape[0], *down.shape[1:]) for name, (down, up, _) in self.layers.items()})
+        family = own or (stated if stated in FAMILIES else "")
+        if not (model and family) or family == model:
+            return
+        lie = f", though its metadata says {stated!r}" if own and stated and stated != own else ""
+        raise AdapterFamilyError(
+            f"the adapter is for {name_of(family)}{lie}; this model is {name_of(model)}",
+            where=where,
+            hint=f"use an adapter that was trained on a {FAMILIES[model]} model",
+        )
 
-def _delta(layer: str, parts: tuple[torch.Tensor, torch.Tensor, float], target: Target, where: str) -> torch.Tensor:
+
+def _resolved(
+    name: str, layer: str, parts: tuple[torch.Tensor, torch.Tensor, float], target: Target, where: str
+) -> Resolved:
     down, up, alpha = parts
-    shape = target.weight.shape
-    rank = down.shape[0]
-    if up.shape[0] != shape[0] or down.flatten(1).shape[1] != shape[1:].numel() or up.flatten(1).shape[1] != rank:
-        raise AdapterMismatchError(
+    shape, rank = target.weight.shape, down.shape[0]
+    if up.shape[0] != shape[0] or down.shape[1:].numel() != shape[1:].numel() or up.shape[1:].numel() != rank:
+        raise AdapterShapeError(
             f"layer {layer} is {tuple(up.shape)} x {tuple(down.shape)}, its target's weight is {tuple(shape)}",
             where=where,
+            hint="use an adapter that was trained on a model of the same size",
         )
-    return (up.flatten(1).float() @ down.flatten(1).float()).reshape(shape) * (alpha / rank)
+    # Files keep 1x1 convolutions and linear layers in either shape; the values are the same.
+    tail = (1,) * (len(shape) - 2)
+    return Resolved(name, down.reshape(rank, *shape[1:]), up.reshape(shape[0], rank, *tail), alpha / rank)
 
 
 def layer_name(path: str) -> str:
-    """The file's name of a module path: `a.b.0.c` becomes `lora_unet_a_b_0_c`."""
-    return _PREFIX + path.replace(".", "_")
+    """The file's name of a module path: `mid_block.attentions.0.proj_in` is `lora_unet_mid_block_attentions_0_proj_in`.
+
+    Modules of a transformer instead of a UNet are `lora_transformer_...`, as OneTrainer, ComfyUI and diffusers say.
+    """
+    prefix = "lora_transformer_" if path.startswith(_TRANSFORMER) else "lora_unet_"
+    return prefix + path.replace(".", "_")
 
 
 def read_spm(path: Path, *, expected: str | None = None) -> SpmFile:
