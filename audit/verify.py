@@ -273,13 +273,18 @@ def many(check):
 
 
 def closed(optional=(), **fields):
-    """Exactly these fields; the `optional` ones may be left out."""
+    """Exactly these fields; the `optional` ones are left out where they have nothing to say."""
     needed = fields.keys() - set(optional)
     return lambda value: (
         isinstance(value, dict)
         and needed <= value.keys() <= fields.keys()
         and all(fields[name](value[name]) for name in value)
     )
+
+
+def some(check):
+    """A list that is left out rather than empty."""
+    return lambda value: isinstance(value, list) and value != [] and all(map(check, value))
 
 
 def names_to_names(value):
@@ -316,7 +321,26 @@ def score(value):
 parameters = closed(
     n=count, width=count, height=count, steps=count, guidance=number, seed=maybe(seed), scheduler=maybe(name)
 )
-image = closed(index=count, png_sha256=maybe(hex256), pixels_sha256=hex256, outcome=one_of("released", "withheld"))
+image = closed(
+    {"signed_sha256"}, index=count, png_sha256=maybe(hex256), pixels_sha256=hex256,
+    outcome=one_of("released", "withheld"), signed_sha256=hex256,
+)  # fmt: skip
+disagreement_fields = closed(
+    {"adapter", "rule", "attempt", "image"}, kind=one_of("leak", "miss", "false_trigger"), adapter=name, reviewer=name,
+    score=number, rule=name, attempt=count, image=count,
+)  # fmt: skip
+
+
+def disagreement(value):
+    return disagreement_fields(value) and (value["kind"] == "miss" or "adapter" in value)
+
+
+audience = closed(
+    {"tenant", "market", "subject_commitment"}, tenant=name, market=name, age_gate=name, subject_commitment=hex256
+)
+deciders = some(
+    closed(kind=one_of("rule", "policy", "reviewer", "key", "file", "system", "person"), name=name)
+)  # fmt: skip
 sealed = closed(
     cipher=one_of("chacha20-poly1305"),
     nonce=pattern("[0-9a-f]{24}"),
@@ -328,7 +352,7 @@ STAGES = {
     "requested": {
         "prompt_commitment": hex256, "negative_prompt_commitment": maybe(hex256), "parameters": parameters,
         "policy": closed(id=name, version=name, digest=digest), "base_model": closed(id=name, digest=digest),
-        "software": names_to_names, "sealed_prompt": sealed, "sealed_negative_prompt": sealed,
+        "software": names_to_names, "sealed_prompt": sealed, "sealed_negative_prompt": sealed, "audience": audience,
     },
     "decided": {
         "action": name, "rules": many(name), "refusal": maybe(closed(rule=name, reason=sentence, category=name)),
@@ -336,25 +360,55 @@ STAGES = {
             concept=name, adapter=name, adapter_sha256=hex256, rule=name, strength=number, transport=name
         )),
         "reviews": many(closed(rule=name, reviewer=name, threshold=number, on_failure=name, ladder=many(name))),
+        "shadow": some(closed({"concept"}, rule=name, action=name, concept=name)), "drawn_prompt_commitment": hex256,
+        "decided_by": deciders,
     },
     "drawn": {
         "attempt": count, "seeds": many(seed), "image_sha256s": many(hex256),
-        "permeabilities": many(closed(adapter=name, concept=name, gamma=number, escalated=boolean)),
+        "permeabilities": many(closed(
+            {"phrase", "similarity"}, adapter=name, concept=name, gamma=number, escalated=boolean, phrase=name,
+            similarity=number,
+        )),
+        "images": some(count), "environment": names_to_names,
     },
     "reviewed": {"attempt": count, "image": count, "scores": many(score), "verdict": one_of(*VERDICTS)},
     "closed": {
         "outcome": one_of(*OUTCOMES), "images": many(image), "attempts": count,
-        "disagreements": many(closed(
-            kind=one_of("leak", "false_trigger"), adapter=name, reviewer=name, score=number
-        )),
-        "error": maybe(closed(code=name, message=sentence)),
+        "disagreements": many(disagreement), "error": maybe(closed(code=name, message=sentence)),
+        "decided_by": deciders,
     },
     "recovered": {"reason": sentence},
-    "pruned": {"stop": count, "reason": sentence},
-    "policy_changed": {"policy_id": name, "old_digest": maybe(digest), "new_digest": digest},
+    "pruned": {"stop": count, "reason": sentence, "decided_by": deciders},
+    "policy_changed": {
+        "policy_id": name, "old_digest": maybe(digest), "new_digest": digest, "policy_version": name,
+        "decided_by": deciders,
+    },
+    "policy_rejected": {"in_force": digest, "file": name, "code": name, "problem": sentence},
+}  # fmt: skip
+ADDED = {
+    "requested": {"audience"}, "decided": {"shadow", "drawn_prompt_commitment", "decided_by"},
+    "drawn": {"images", "environment"}, "closed": {"decided_by"}, "policy_changed": {"policy_version", "decided_by"},
+    "pruned": {"decided_by"},
 }  # fmt: skip
 OPTIONAL = {"sealed_prompt", "sealed_negative_prompt"}
-OF_THE_LEDGER = {"policy_changed", "pruned"}
+OF_THE_LEDGER = {"policy_changed", "policy_rejected", "pruned"}
+
+
+def of_version_1(record):
+    """Whether a record says only what version 1 had words for."""
+    parts = [
+        *record.get("permeabilities", ()),
+        *(record.get("images", ()) if record["stage"] == "closed" else ()),
+        *record.get("disagreements", ()),
+    ]
+    newer = {"phrase", "similarity", "signed_sha256", "rule", "attempt", "image"}
+    return (
+        record["stage"] != "policy_rejected"
+        and not record.keys() & ADDED.get(record["stage"], set())
+        and not any(part.keys() & newer or part.get("kind") == "miss" for part in parts)
+    )
+
+
 request_id = pattern("[A-Za-z0-9._-]{1,64}")
 
 
@@ -370,10 +424,12 @@ def read_record(body):
     stage = record.get("stage")
     if not isinstance(stage, str) or stage not in STAGES or not is_integer(record.get("schema_version")):
         raise Malformed("an unknown stage or version")
-    common = {"stage": one_of(stage), "schema_version": lambda version: version == 1, "time": moment}
+    common = {"stage": one_of(stage), "schema_version": lambda version: version in {1, 2}, "time": moment}
     own = {} if stage in OF_THE_LEDGER else {"request_id": request_id}
-    if not closed(OPTIONAL, **common, **own, **STAGES[stage])(record):
+    if not closed(OPTIONAL | ADDED.get(stage, set()), **common, **own, **STAGES[stage])(record):
         raise Malformed(f"the fields are not those of `{stage}`")
+    if record["schema_version"] == 1 and not of_version_1(record):
+        raise Malformed("a record of version 1 that says what only version 2 can")
     return record
 
 

@@ -77,13 +77,15 @@ class Log:
 
 def request(name: str) -> list[bytes]:
     """The records of a request that went well."""
-    head = {"schema_version": 1, "time": TIME, "request_id": name}
+    head = {"schema_version": 2, "time": TIME, "request_id": name}
     score = {
         "reviewer": "nudenet", "reviewer_digest": None, "rule": "nudity", "label": "nudity", "score": 0.125,
         "threshold": 0.2, "found": False, "failure": None,
     }  # fmt: skip
-    opening = {"adapter": "mascot-1", "concept": "mascot", "gamma": 0.75, "escalated": False}
-    image = {"index": 0, "png_sha256": HEX, "pixels_sha256": HEX, "outcome": "released"}
+    opening = {"adapter": "mascot-1", "concept": "mascot", "gamma": 0.75, "escalated": False,
+               "phrase": "the mascot", "similarity": 0.875}  # fmt: skip
+    image = {"index": 0, "png_sha256": HEX, "pixels_sha256": HEX, "outcome": "released", "signed_sha256": HEX}
+    disagreement = {"kind": "miss", "reviewer": "nudenet", "score": 0.25, "rule": "nudity", "attempt": 0, "image": 0}
     parameters = {
         "n": 1, "width": 64, "height": 64, "steps": 20, "guidance": 7.5, "seed": str(2**64 - 1), "scheduler": None,
     }  # fmt: skip
@@ -96,13 +98,16 @@ def request(name: str) -> list[bytes]:
             "stage": "requested", "prompt_commitment": HEX, "negative_prompt_commitment": None,
             "parameters": parameters, "policy": {"id": "default", "version": "3", "digest": f"sha256:{HEX}"},
             "base_model": {"id": "sticker", "digest": f"sha256:{HEX}"}, "software": {"safegen": "0.1.0", "ß": "é\n"},
+            "audience": {"age_gate": "adult", "market": "de", "subject_commitment": HEX, "tenant": "acme"},
         },
-        {"stage": "decided", "action": "prevent", "rules": ["mascots"], "bundle": [member], "reviews": [],
-         "refusal": None},
-        {"stage": "drawn", "attempt": 0, "seeds": [7], "permeabilities": [opening], "image_sha256s": [HEX]},
+        {"stage": "decided", "action": "erase", "rules": ["mascots"], "bundle": [member], "reviews": [],
+         "refusal": None, "shadow": [{"rule": "trial", "action": "refuse", "concept": "mascot"}],
+         "drawn_prompt_commitment": HEX, "decided_by": [{"kind": "rule", "name": "mascots"}]},
+        {"stage": "drawn", "attempt": 0, "seeds": [7], "permeabilities": [opening], "image_sha256s": [HEX],
+         "images": [0], "environment": {"device": "cpu"}},
         {"stage": "reviewed", "attempt": 0, "image": 0, "scores": [score], "verdict": "release"},
-        {"stage": "closed", "outcome": "released", "images": [image], "attempts": 1, "disagreements": [],
-         "error": None},
+        {"stage": "closed", "outcome": "released", "images": [image], "attempts": 1,
+         "disagreements": [disagreement], "error": None, "decided_by": [{"kind": "reviewer", "name": "nudenet"}]},
     ]  # fmt: skip
     return [rfc8785.dumps({**head, **stage}) for stage in stages]
 
@@ -121,14 +126,23 @@ def honest() -> Log:
         if number < 2:
             log.sign(len(log.bodies))
     log.bodies.append(request("lost")[0])
-    common = {"schema_version": 1, "time": TIME}
+    common = {"schema_version": 2, "time": TIME}
     recovered = {**common, "stage": "recovered", "request_id": "lost", "reason": "no end was recorded"}
     change = {**common, "stage": "policy_changed", "policy_id": "default", "old_digest": None,
-              "new_digest": f"sha256:{HEX}"}  # fmt: skip
+              "new_digest": f"sha256:{HEX}", "policy_version": "4",
+              "decided_by": [{"kind": "file", "name": "default.yaml"}]}  # fmt: skip
     log.bodies += [rfc8785.dumps(recovered), rfc8785.dumps(change)]
     log.sign(18)
     return log
 
+
+POLICY_REJECTED = rfc8785.dumps(
+    {
+        "schema_version": 2, "time": TIME, "stage": "policy_rejected", "in_force": f"sha256:{HEX}",
+        "file": "default.yaml", "code": "policy.syntax",
+        "problem": "line 3, column 5: <script>alert(1)</script>\x1b[31m",
+    }
+)  # fmt: skip
 
 Problems = dict[str, int | None]
 VECTORS: list[Callable[[Log], tuple[str, Problems]]] = []
@@ -166,6 +180,40 @@ def valid_unsigned_tail(log: Log) -> tuple[str, Problems]:
 def valid_kept_checkpoint(log: Log) -> tuple[str, Problems]:
     log.kept = [log.heads[1][1]]
     return "an honest log beside an older checkpoint that somebody kept", {}
+
+
+def first_version(body: bytes) -> bytes:
+    """The record as version 1 wrote it: without what came later."""
+    record = json.loads(body)
+    for late in ("audience", "shadow", "drawn_prompt_commitment", "decided_by", "environment", "policy_version"):
+        record.pop(late, None)
+    if record["stage"] == "drawn":
+        del record["images"]
+    for part in (*record.get("permeabilities", ()), *record.get("images", ())):
+        for late in ("phrase", "similarity", "signed_sha256"):
+            part.pop(late, None)
+    if "disagreements" in record:
+        record["disagreements"] = [{"kind": "leak", "adapter": "mascot-1", "reviewer": "nudenet", "score": 0.25}]
+    return rfc8785.dumps({**record, "schema_version": 1})
+
+
+@vector
+def valid_first_version(log: Log) -> tuple[str, Problems]:
+    log.bodies = [first_version(body) for body in log.bodies]
+    log.heads.clear()
+    log.sign(0, 5, 10, 18)
+    return "an honest log of records of version 1, one of version 2 after them", _then(log, request("newer"))
+
+
+def _then(log: Log, bodies: list[bytes]) -> Problems:
+    log.bodies += bodies
+    log.sign(len(log.bodies))
+    return {}
+
+
+@vector
+def valid_policy_rejected(log: Log) -> tuple[str, Problems]:
+    return "a changed policy that could not be used", _then(log, [POLICY_REJECTED])
 
 
 @vector
@@ -347,7 +395,8 @@ def malformed_checkpoint(log: Log) -> tuple[str, Problems]:
 
 def _prune(log: Log, *gone: int, stop: int = 10, sign: bool = True) -> None:
     """Append a `pruned` record, sign it if wanted, and take bodies out."""
-    record = {"schema_version": 1, "time": TIME, "stage": "pruned", "stop": stop, "reason": "older than a year"}
+    record = {"schema_version": 2, "time": TIME, "stage": "pruned", "stop": stop, "reason": "older than a year",
+              "decided_by": [{"kind": "person", "name": "auditor"}]}  # fmt: skip
     log.bodies.append(rfc8785.dumps(record))
     if sign:
         log.sign(19)
@@ -439,7 +488,42 @@ def missing_field(log: Log) -> tuple[str, Problems]:
 
 @vector
 def newer_version(log: Log) -> tuple[str, Problems]:
-    return "a record of a version that is not known", _unreadable(log, edit(log.bodies[17], schema_version=2))
+    return "a record of a version that is not known", _unreadable(log, edit(log.bodies[17], schema_version=3))
+
+
+@vector
+def old_version_new_field(log: Log) -> tuple[str, Problems]:
+    return "a record of version 1 with a field of version 2", _unreadable(log, edit(log.bodies[6], schema_version=1))
+
+
+@vector
+def old_version_new_part(log: Log) -> tuple[str, Problems]:
+    body = edit(first_version(log.bodies[7]), permeabilities=json.loads(log.bodies[7])["permeabilities"])
+    return "a record of version 1 with a field of version 2 deep inside", _unreadable(log, body)
+
+
+@vector
+def old_version_new_stage(log: Log) -> tuple[str, Problems]:
+    return "a rejected policy in a record of version 1", _unreadable(log, edit(POLICY_REJECTED, schema_version=1))
+
+
+@vector
+def empty_where_left_out(log: Log) -> tuple[str, Problems]:
+    return "an empty list where the field should be left out", _unreadable(log, edit(log.bodies[6], shadow=[]))
+
+
+@vector
+def leak_without_adapter(log: Log) -> tuple[str, Problems]:
+    leak = {**json.loads(log.bodies[9])["disagreements"][0], "kind": "leak"}
+    return "a leak that names no adapter", _unreadable(log, edit(log.bodies[9], disagreements=[leak]))
+
+
+@vector
+def unknown_decider(log: Log) -> tuple[str, Problems]:
+    decided_by = [{"kind": "nobody", "name": "x"}]
+    return "a decision by a kind of decider that there is none of", _unreadable(
+        log, edit(log.bodies[6], decided_by=decided_by)
+    )
 
 
 @vector

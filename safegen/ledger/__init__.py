@@ -12,7 +12,9 @@ from safegen.ledger.folder import read_public_key
 from safegen.ledger.keys import LedgerKeys
 from safegen.ledger.ledger import Ledger, utc_now
 from safegen.ledger.parts import (
+    Audience,
     BundleMember,
+    Decider,
     Disagreement,
     Failure,
     ImageOutcome,
@@ -24,6 +26,7 @@ from safegen.ledger.parts import (
     ReviewOrder,
     Score,
     SealedText,
+    ShadowMatch,
     timestamp,
 )
 from safegen.ledger.reader import LedgerReader
@@ -33,6 +36,7 @@ from safegen.ledger.record import (
     Decided,
     Drawn,
     PolicyChanged,
+    PolicyRejected,
     Pruned,
     Record,
     Recovered,
@@ -48,10 +52,12 @@ from safegen.ledger.transaction import Entry
 from safegen.ledger.verify import Problem, VerificationReport, verify_ledger
 
 __all__ = [
+    "Audience",
     "BundleMember",
     "Checkpoint",
     "Closed",
     "Decided",
+    "Decider",
     "Disagreement",
     "Drawn",
     "Entry",
@@ -65,6 +71,7 @@ __all__ = [
     "Permeability",
     "PolicyChanged",
     "PolicyReference",
+    "PolicyRejected",
     "Problem",
     "PromptKeys",
     "Pruned",
@@ -78,6 +85,7 @@ __all__ = [
     "Reviewed",
     "Score",
     "SealedText",
+    "ShadowMatch",
     "TlogProof",
     "VerificationReport",
     "VerifierKey",

@@ -7,7 +7,7 @@ hold a prompt, a picture or a key.
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import (
     AfterValidator,
@@ -85,10 +85,44 @@ Seed = Annotated[
 ]
 
 
+SINCE = "x-since"
+"""Key under which the JSON Schema of a field says since which schema version it exists."""
+
+
+def absent(value: object) -> bool:
+    """Whether an optional field has nothing to say; it is then left out of the JSON, so that there is one form."""
+    return value is None or value == ()
+
+
+def added(default: tuple[()] | None = None) -> Any:
+    """A field that version 2 added; where it has nothing to say it is left out."""
+    return Field(default=default, exclude_if=absent, json_schema_extra={SINCE: 2})
+
+
 class ClosedModel(BaseModel):
     """Frozen, and without room for anything unknown."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+    added_names: ClassVar[frozenset[str]] = frozenset()
+    """Fields that version 2 added."""
+
+    @classmethod
+    def __pydantic_init_subclass__(cls, **_: Any) -> None:
+        extras = {name: field.json_schema_extra for name, field in cls.model_fields.items()}
+        cls.added_names = frozenset(
+            name for name, extra in extras.items() if isinstance(extra, dict) and SINCE in extra
+        )
+
+    def beyond_version_1(self) -> bool:
+        """Whether it says anything that schema version 1 had no words for."""
+        for name in self.model_fields_set:
+            value = getattr(self, name)
+            if name in self.added_names and not absent(value):
+                return True
+            parts = value if isinstance(value, tuple) else (value,)
+            if any(isinstance(part, ClosedModel) and part.beyond_version_1() for part in parts):
+                return True
+        return False
 
 
 class Parameters(ClosedModel):
@@ -126,6 +160,34 @@ class ModelReference(ClosedModel):
     digest: Digest
 
 
+class Audience(ClosedModel):
+    """For whom the app asked; whom a roll-out counts by is there as a keyed commitment only."""
+
+    tenant: Name | None = added()
+    market: Name | None = added()
+    age_gate: Name
+    subject_commitment: Hex256 | None = added()
+
+
+class Decider(ClosedModel):
+    """Who or what decided.
+
+    `rule`, `policy` and `reviewer` go by their ids, `key` is the fingerprint that signed a policy file, `file` the name
+    of one that nobody signed, `system` the software itself, `person` whoever gave the command.
+    """
+
+    kind: Literal["rule", "policy", "reviewer", "key", "file", "system", "person"]
+    name: Name
+
+
+class ShadowMatch(ClosedModel):
+    """A rule that would have applied, were it not in shadow."""
+
+    rule: Name
+    action: Name
+    concept: Name | None = added()
+
+
 class BundleMember(ClosedModel):
     """One SPM that the decision switches on, and the rule that wants it."""
 
@@ -156,12 +218,17 @@ class Refusal(ClosedModel):
 
 
 class Permeability(ClosedModel):
-    """How far one membrane was open: gamma, 0 meaning that it touched nothing."""
+    """How far one membrane was open: gamma, 0 meaning that it touched nothing.
+
+    `phrase` is the policy's phrase for the concept that the prompt came nearest to, `similarity` how near.
+    """
 
     adapter: Name
     concept: Name
     gamma: float
     escalated: bool = False
+    phrase: Name | None = added()
+    similarity: float | None = added()
 
 
 class Score(ClosedModel):
@@ -184,21 +251,46 @@ class Score(ClosedModel):
 
 
 class ImageOutcome(ClosedModel):
-    """One image at the end: digests of its pixels and, where one was written, of its PNG file."""
+    """One image at the end: digests of its pixels, of its PNG file, and of that file once it was signed.
+
+    `png_sha256` is of the file before content credentials were put into it; `signed_sha256` of the one that was handed
+    out, where they were.
+    """
 
     index: Count
     png_sha256: Hex256 | None
     pixels_sha256: Hex256
     outcome: Literal["released", "withheld"]
+    signed_sha256: Hex256 | None = added()
 
 
 class Disagreement(ClosedModel):
-    """Prevention and review contradict: the concept was erased yet found (leak), or neither needed nor found."""
+    """Prevention and review contradict, in one image or over a request.
 
-    kind: Literal["leak", "false_trigger"]
-    adapter: Name
+    - `leak`: a membrane of the rule was open, and a reviewer of that rule found the concept all the same.
+    - `miss`: a reviewer found the concept, and no membrane of its rule was open; `adapter` is one that stayed shut, and
+      is left out if the decision switched none on.
+    - `false_trigger`: a membrane was open although the policy matched no words for it, and every reviewer of the rule
+      stayed below half its threshold in every image. A suspicion, as a concept that was erased well looks the same.
+    """
+
+    kind: Literal["leak", "miss", "false_trigger"]
+    adapter: Name | None = Field(default=None, exclude_if=absent)
     reviewer: Name
     score: float
+    rule: Name | None = added()
+    attempt: Count | None = added()
+    image: Count | None = added()
+
+    @model_validator(mode="after")
+    def _only_a_miss_has_no_adapter(self) -> Disagreement:
+        if self.adapter is None and self.kind != "miss":
+            raise ValueError(f"a {self.kind} names the adapter that acted")
+        return self
+
+    def beyond_version_1(self) -> bool:
+        """Version 1 knew no misses."""
+        return self.kind == "miss" or super().beyond_version_1()
 
 
 class Failure(ClosedModel):

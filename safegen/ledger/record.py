@@ -2,23 +2,26 @@
 
 Invariants: a record holds no prompt, no picture and no key, only commitments, digests, numbers and names. Its canonical
 bytes (RFC 8785) are what is hashed, so the same record has the same bytes on every machine, and bytes that are not
-canonical are not a record. An unknown field, stage or version is an error, never ignored.
+canonical are not a record. An unknown field, stage or version is an error, never ignored. Version 2 is written; version
+1, which knew less, is read as what it was.
 """
 
 from __future__ import annotations
 
 import json
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal, Self
 
 import rfc8785
-from pydantic import Field, TypeAdapter, ValidationError
+from pydantic import Field, TypeAdapter, ValidationError, model_validator
 
 from safegen.errors import LedgerError, LedgerWriteError
 from safegen.ledger.canonical import canonical_value
 from safegen.ledger.parts import (
+    Audience,
     BundleMember,
     ClosedModel,
     Count,
+    Decider,
     Digest,
     Disagreement,
     Failure,
@@ -35,22 +38,27 @@ from safegen.ledger.parts import (
     Score,
     SealedText,
     Seed,
+    ShadowMatch,
     Text,
     Timestamp,
+    absent,
+    added,
 )
 
-SCHEMA_VERSION: Literal[1] = 1
+SCHEMA_VERSION: Literal[2] = 2
 ENTRY_BYTES_LIMIT = 65_535
 """An entry is shorter than this, so that its length fits the uint16 of the C2SP tlog-tiles format."""
 
 
-def _absent(value: object) -> bool:
-    return value is None
-
-
 class _Common(ClosedModel):
-    schema_version: Literal[1] = 1
+    schema_version: Literal[1, 2] = SCHEMA_VERSION
     time: Timestamp
+
+    @model_validator(mode="after")
+    def _version_1_says_no_more_than_it_could(self) -> Self:
+        if self.schema_version == 1 and self.beyond_version_1():
+            raise ValueError("it says what only records of version 2 can say")
+        return self
 
 
 class _OfRequest(_Common):
@@ -67,12 +75,16 @@ class Requested(_OfRequest):
     policy: PolicyReference
     base_model: ModelReference
     software: dict[Name, Name]
-    sealed_prompt: SealedText | None = Field(default=None, exclude_if=_absent)
-    sealed_negative_prompt: SealedText | None = Field(default=None, exclude_if=_absent)
+    sealed_prompt: SealedText | None = Field(default=None, exclude_if=absent)
+    sealed_negative_prompt: SealedText | None = Field(default=None, exclude_if=absent)
+    audience: Audience | None = added()
 
 
 class Decided(_OfRequest):
-    """The policy decided; no pixel exists yet."""
+    """The policy decided; no pixel exists yet.
+
+    `drawn_prompt_commitment` is there if rules took words out of the prompt: the keyed commitment of what is drawn.
+    """
 
     stage: Literal["decided"] = "decided"
     action: Name
@@ -80,16 +92,25 @@ class Decided(_OfRequest):
     bundle: tuple[BundleMember, ...] = ()
     reviews: tuple[ReviewOrder, ...] = ()
     refusal: Refusal | None = None
+    shadow: tuple[ShadowMatch, ...] = added(())
+    drawn_prompt_commitment: Hex256 | None = added()
+    decided_by: tuple[Decider, ...] = added(())
 
 
 class Drawn(_OfRequest):
-    """One attempt was drawn: attempt 0 first, then one more for each step of the ladder."""
+    """One attempt was drawn: attempt 0 first, then one more for each step of the ladder.
+
+    `seeds`, `image_sha256s` (digests of pixels) and `images` (numbers) are of the same images in the same order;
+    `environment` is where they were drawn, which decides whether they can be drawn again bit for bit.
+    """
 
     stage: Literal["drawn"] = "drawn"
     attempt: Count
     seeds: tuple[Seed, ...]
     permeabilities: tuple[Permeability, ...] = ()
     image_sha256s: tuple[Hex256, ...]
+    images: tuple[Count, ...] = added(())
+    environment: dict[Name, Name] | None = added()
 
 
 class Reviewed(_OfRequest):
@@ -111,6 +132,7 @@ class Closed(_OfRequest):
     attempts: Count = 0
     disagreements: tuple[Disagreement, ...] = ()
     error: Failure | None = None
+    decided_by: tuple[Decider, ...] = added(())
 
 
 class Recovered(_OfRequest):
@@ -127,6 +149,22 @@ class PolicyChanged(_Common):
     policy_id: Name
     old_digest: Digest | None
     new_digest: Digest
+    policy_version: Name | None = added()
+    decided_by: tuple[Decider, ...] = added(())
+
+
+class PolicyRejected(_Common):
+    """A changed policy could not be used, and the one of digest `in_force` stays; belongs to no request."""
+
+    stage: Literal["policy_rejected"] = "policy_rejected"
+    in_force: Digest
+    file: Name
+    code: Name
+    problem: Text
+
+    def beyond_version_1(self) -> bool:
+        """Version 1 had no such record."""
+        return True
 
 
 class Pruned(_Common):
@@ -135,19 +173,19 @@ class Pruned(_Common):
     stage: Literal["pruned"] = "pruned"
     stop: Count
     reason: Text
+    decided_by: tuple[Decider, ...] = added(())
 
 
-LEDGER_STAGES = frozenset({"policy_changed", "pruned"})
+LEDGER_STAGES = frozenset({"policy_changed", "policy_rejected", "pruned"})
 """Stages of the ledger itself, which belong to no request and are never pruned."""
-Record = Requested | Decided | Drawn | Reviewed | Closed | Recovered | PolicyChanged | Pruned
+RequestRecord = Requested | Decided | Drawn | Reviewed | Closed | Recovered
+Record = RequestRecord | PolicyChanged | PolicyRejected | Pruned
 _ADAPTER: TypeAdapter[Record] = TypeAdapter(Annotated[Record, Field(discriminator="stage")])
 
 
 def request_of(record: Record) -> str | None:
     """The request that the record belongs to, or None for a record of the ledger itself."""
-    if record.stage == "policy_changed" or record.stage == "pruned":  # noqa: PLR1714 - mypy follows this form only
-        return None
-    return record.request_id
+    return record.request_id if isinstance(record, RequestRecord) else None
 
 
 def canonical_bytes(record: Record) -> bytes:
@@ -197,4 +235,19 @@ def record_schema_text() -> str:
         "title": "Record of the safegen ledger",
         **_ADAPTER.json_schema(mode="serialization"),
     }
+    for model in schema["$defs"].values():
+        _leave_out(model)
     return json.dumps(schema, indent=2, sort_keys=True, ensure_ascii=False) + "\n"
+
+
+def _leave_out(model: dict[str, Any]) -> None:
+    """Say of optional fields that they are left out, and never null or empty."""
+    for name, field in model.get("properties", {}).items():
+        if name in model.get("required", ()) or "default" not in field:
+            continue
+        default = field.pop("default")
+        if default == []:
+            field["minItems"] = 1
+        elif default is None:
+            (kept,) = (kind for kind in field.pop("anyOf") if kind != {"type": "null"})
+            field.update(kept)

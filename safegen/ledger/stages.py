@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import cache, lru_cache
 
-from safegen.ledger.record import Closed, Drawn, Record
+from safegen.ledger.record import Closed, Drawn, Record, RequestRecord
 
 TERMINAL_STAGES = frozenset({"closed", "recovered"})
 _NEEDED_BEFORE = {"decided": "requested", "drawn": "decided", "reviewed": "drawn"}
@@ -47,7 +47,7 @@ class RequestState:
 
     def problem(self, record: Record) -> str | None:
         """Say what is wrong with `record` as the next one, or None."""
-        if record.stage == "policy_changed" or record.stage == "pruned":  # noqa: PLR1714 - as in record.py
+        if not isinstance(record, RequestRecord):
             return f"`{record.stage}` belongs to no request"
         wrong_order = order_problem(self.stages, record.stage)
         if wrong_order is not None:

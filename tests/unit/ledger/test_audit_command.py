@@ -120,7 +120,7 @@ def test_schema_command_writes_the_shipped_schema() -> None:
 
 def test_records_of_a_newer_version_are_shown_as_they_are(full_folder: Path) -> None:
     """A record that this version cannot read hides nothing else: it is shown raw, safely, and named as not readable."""
-    newer = b'{"schema_version":2,"stage":"dreamt","note":"\x1b[31m"}'
+    newer = b'{"schema_version":3,"stage":"dreamt","note":"\x1b[31m"}'
     forge(full_folder, lambda one: one.execute('UPDATE entries SET body = ? WHERE "index" = 7', (newer,)))
     code, output = run("show", full_folder)
     assert code == 0

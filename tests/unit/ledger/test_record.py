@@ -28,7 +28,7 @@ def test_canonical_bytes_are_fixed() -> None:
         canonical_bytes(closed)
         == (
             '{"attempts":0,"disagreements":[],"error":{"code":"model","message":"über"},"images":[],"outcome":"error",'
-            '"request_id":"a","schema_version":1,"stage":"closed","time":"2026-01-02T03:04:05.000006Z"}'
+            '"request_id":"a","schema_version":2,"stage":"closed","time":"2026-01-02T03:04:05.000006Z"}'
         ).encode()
     )
 
@@ -42,7 +42,9 @@ def test_every_stage_round_trips() -> None:
 @pytest.mark.parametrize(
     "body",
     [
-        changed(schema_version=2),
+        changed(schema_version=3),
+        changed(schema_version=1, audience={"age_gate": "adult"}),
+        changed(audience=None),
         changed(stage="dreamt"),
         changed(prompt="a cat"),
         changed(time="2026-13-02T03:04:05.000006Z"),
