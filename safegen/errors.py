@@ -110,6 +110,12 @@ class AdapterPickleError(AdapterIntegrityError):
     code = "adapter.pickle"
 
 
+class AdapterDtypeError(AdapterIntegrityError):
+    """A tensor of the adapter file is not of a floating-point type that SPMs have."""
+
+    code = "adapter.dtype"
+
+
 class AdapterKeyError(AdapterIntegrityError):
     """The file holds a tensor that no SPM has."""
 
@@ -165,7 +171,7 @@ class AdapterLayerError(AdapterMismatchError):
 
 
 class AdapterShapeError(AdapterMismatchError):
-    """A layer of an adapter has another shape than its counterpart in the base model."""
+    """A layer of an adapter has a shape that no layer has, or another than its counterpart in the base model."""
 
     code = "adapter.shape"
 

@@ -8,22 +8,19 @@ written again has the same tensors bit for bit; a file that does not fit the tar
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
 import torch
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
 
-from safegen.data import file_digest
-from safegen.errors import AdapterFamilyError, AdapterIntegrityError, AdapterLayerError, AdapterShapeError
+from safegen.errors import AdapterFamilyError, AdapterLayerError, AdapterShapeError
 from safegen.spm.family import FAMILIES, family_of, name_of
+from safegen.spm.layers import ALPHA, DOWN, UP, Layer, layer_name, read_layers
 from safegen.spm.membrane import MembraneSet, Target, Targets
-
-_TRANSFORMER = ("transformer_blocks.", "single_transformer_blocks.")
+from safegen.spm.tensor_reading import read_tensors
+from safegen.spm.tensor_writing import write_tensors
 
 
 class Resolved(NamedTuple):
@@ -52,7 +49,7 @@ class SpmFile:
         digest: `sha256:<hex>` of the file.
     """
 
-    layers: Mapping[str, tuple[torch.Tensor, torch.Tensor, float]]
+    layers: Mapping[str, Layer]
     metadata: Mapping[str, str]
     digest: str
 
@@ -109,9 +106,7 @@ class SpmFile:
         )
 
 
-def _resolved(
-    name: str, layer: str, parts: tuple[torch.Tensor, torch.Tensor, float], target: Target, where: str
-) -> Resolved:
+def _resolved(name: str, layer: str, parts: Layer, target: Target, where: str) -> Resolved:
     down, up, alpha = parts
     shape, rank = target.weight.shape, down.shape[0]
     if up.shape[0] != shape[0] or down.shape[1:].numel() != shape[1:].numel() or up.shape[1:].numel() != rank:
@@ -125,60 +120,23 @@ def _resolved(
     return Resolved(name, down.reshape(rank, *shape[1:]), up.reshape(shape[0], rank, *tail), alpha / rank)
 
 
-def layer_name(path: str) -> str:
-    """The file's name of a module path: `mid_block.attentions.0.proj_in` is `lora_unet_mid_block_attentions_0_proj_in`.
-
-    Modules of a transformer instead of a UNet are `lora_transformer_...`, as OneTrainer, ComfyUI and diffusers say.
-    """
-    prefix = "lora_transformer_" if path.startswith(_TRANSFORMER) else "lora_unet_"
-    return prefix + path.replace(".", "_")
-
-
 def read_spm(path: Path, *, expected: str | None = None) -> SpmFile:
     """Read an SPM file.
 
+    A file whose layers have no alpha at all is read with the alpha that its metadata states.
+
     Args:
         path: the safetensors file.
-        expected: the digest that the file must have, `sha256:<hex>`; None to accept any.
+        expected: the digest that the file must have, `sha256:<hex>`; None to accept any. Checked before a byte is
+            parsed.
 
     Raises:
-        AdapterIntegrityError: missing, damaged, another digest, or incomplete layers.
+        AdapterIntegrityError: missing, damaged, another digest, or not an SPM; one of its kinds for each fault.
+        AdapterShapeError: a layer has a shape that no layer has.
+        AdapterDuplicateError: the header names a tensor twice.
     """
-    if not path.is_file():
-        raise AdapterIntegrityError(
-            "the adapter file is missing", where=str(path), hint="reinstall, or check the index"
-        )
-    digest = file_digest(path)
-    if expected is not None and digest != expected:
-        raise AdapterIntegrityError(
-            f"the adapter file has digest {digest[:19]}..., the index states {expected[:19]}...",
-            where=str(path),
-            hint="the file was changed; restore it, or re-index it if the change is yours",
-        )
-    try:
-        with safe_open(path, framework="pt") as file:
-            tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 - not a mapping
-            metadata = dict(file.metadata() or {})
-    except SafetensorError as error:
-        raise AdapterIntegrityError(f"not a readable safetensors file: {error}", where=str(path)) from error
-    return SpmFile(layers=_layers(tensors, path), metadata=metadata, digest=digest)
-
-
-def _layers(tensors: dict[str, torch.Tensor], path: Path) -> dict[str, tuple[torch.Tensor, torch.Tensor, float]]:
-    names = {key.split(".", 1)[0] for key in tensors}
-    layers = {}
-    for name in sorted(names):
-        try:
-            down, up = tensors[f"{name}.lora_down.weight"], tensors[f"{name}.lora_up.weight"]
-        except KeyError as error:
-            raise AdapterIntegrityError(f"layer {name} lacks {error}", where=str(path)) from error
-        if not (torch.isfinite(down).all() and torch.isfinite(up).all()):
-            raise AdapterIntegrityError(f"layer {name} holds values that are not finite", where=str(path))
-        alpha = tensors.get(f"{name}.alpha")
-        layers[name] = (down, up, float(down.shape[0] if alpha is None else alpha))
-    if not layers:
-        raise AdapterIntegrityError("the file holds no layers", where=str(path))
-    return layers
+    content = read_tensors(path, expected=expected)
+    return SpmFile(layers=read_layers(content, str(path)), metadata=content.metadata, digest=content.digest)
 
 
 def write_spm(path: Path, membranes: MembraneSet, metadata: Mapping[str, object]) -> str:
@@ -189,14 +147,8 @@ def write_spm(path: Path, membranes: MembraneSet, metadata: Mapping[str, object]
     tensors: dict[str, torch.Tensor] = {}
     for name, membrane in membranes.items():
         layer = layer_name(name)
-        tensors[f"{layer}.lora_down.weight"] = membrane.down.detach().float().contiguous()
-        tensors[f"{layer}.lora_up.weight"] = membrane.up.detach().float().contiguous()
-        tensors[f"{layer}.alpha"] = torch.tensor(membrane.alpha)
+        tensors[f"{layer}.{DOWN}"] = membrane.down.detach().float()
+        tensors[f"{layer}.{UP}"] = membrane.up.detach().float()
+        tensors[f"{layer}.{ALPHA}"] = torch.tensor(membrane.alpha)
     text = {key: value if isinstance(value, str) else json.dumps(value) for key, value in metadata.items()}
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_suffix(".partial")
-    save_file(tensors, partial, metadata=text)
-    with partial.open("rb") as file:
-        os.fsync(file.fileno())
-    partial.replace(path)
-    return file_digest(path)
+    return write_tensors(path, tensors, text)
