@@ -88,7 +88,8 @@ class Assembly:
         with self._lock:
             if name not in self._reviewers:
                 known = {entry.id: entry for entry in self.registry.index.reviewers}
-                entry = known.get(f"{self.entry.id}/{name}")
+                # A fine-tuned base draws the same things, so its parent's reviewer knows them.
+                entry = known.get(f"{self.entry.id}/{name}") or known.get(f"{self.entry.tuned_from}/{name}")
                 folder = self.registry.folder_of(entry) if entry else None
                 self._reviewers[name] = load_reviewer(name, folder=folder, digest=entry.digest if entry else None)
             return self._reviewers[name]

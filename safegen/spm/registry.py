@@ -41,9 +41,10 @@ class ModelEntry(_Entry):
 
 
 class BaseEntry(ModelEntry):
-    """A base model; `family` says which adapters may attach."""
+    """A base model; `family` says which adapters may attach, `tuned_from` from which base it was fine-tuned."""
 
     family: str
+    tuned_from: str | None = None
     size: int
     guidance: float
     steps: int

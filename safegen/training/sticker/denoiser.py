@@ -69,7 +69,7 @@ def build_scheduler() -> Any:
     )
 
 
-class _Batches:
+class Batches:
     """Draws batches of latents and token ids from the pool, each a function of the step alone."""
 
     def __init__(
@@ -115,7 +115,7 @@ def train(
     text_encoder = CLIPTextModel.from_pretrained(folder / "text_encoder_read").train()
     unet = build_denoiser().to(memory_format=torch.channels_last)
     scheduler = build_scheduler()
-    batches = _Batches(*latents, labels, captions, tokenizer)
+    batches = Batches(*latents, labels, captions, tokenizer)
     groups = [
         {"params": list(unet.parameters()), "lr": 1e-3},
         {"params": list(text_encoder.parameters()), "lr": 2e-4},
@@ -128,16 +128,17 @@ def train(
     def preview(step: int) -> None:
         for name, model in averages.items():
             model.save_pretrained(folder / name)
-        draw_grid(averages["unet"], averages["text_encoder"], tokenizer, folder, f"unet-{step:06d}")
+        picture = folder / "previews" / f"unet-{step:06d}.png"
+        draw_grid(averages["unet"], averages["text_encoder"], tokenizer, folder / "vae", picture)
 
     run.go(
-        lambda generator, step: _loss(unet, text_encoder, scheduler, *batches.draw(generator, step), generator),
+        lambda generator, step: velocity_loss(unet, text_encoder, scheduler, *batches.draw(generator, step), generator),
         title="denoiser",
         preview=preview,
     )
 
 
-def _loss(
+def velocity_loss(
     unet: Any, text_encoder: Any, scheduler: Any, latents: torch.Tensor, ids: torch.Tensor, generator: torch.Generator
 ) -> torch.Tensor:
     """MSE of the velocity at stratified time steps, a little more of them near the noise end."""
@@ -176,15 +177,15 @@ def sample(
 
 
 @torch.no_grad()
-def draw_grid(unet: Any, text_encoder: Any, tokenizer: Any, folder: Path, name: str) -> None:
-    """Draw the preview prompts, two seeds each, to `folder/previews/name.png`."""
+def draw_grid(unet: Any, text_encoder: Any, tokenizer: Any, autoencoder: Path, path: Path) -> None:
+    """Draw the preview prompts, two seeds each, to `path`."""
     from diffusers import AutoencoderKL
 
-    vae = AutoencoderKL.from_pretrained(folder / "vae")
+    vae = AutoencoderKL.from_pretrained(autoencoder, torch_dtype=torch.float32)
     rows = []
     for seed in (0, 1):
         pictures = vae.decode(sample(unet, text_encoder, tokenizer, list(_PREVIEW), seed=seed)).sample.clamp(-1, 1)
         rows.append(torch.cat(list(pictures), 2))
     pixels = ((torch.cat(rows, 1).permute(1, 2, 0) + 1) * 127.5).round().byte().numpy()
-    (folder / "previews").mkdir(exist_ok=True)
-    Image.fromarray(pixels).save(folder / "previews" / f"{name}.png")
+    path.parent.mkdir(exist_ok=True)
+    Image.fromarray(pixels).save(path)

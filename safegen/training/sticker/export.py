@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from collections.abc import Mapping
 from pathlib import Path
 
 import torch
@@ -19,6 +20,7 @@ from safegen.training.sticker.denoiser import build_scheduler
 
 LIMIT = 40_000_000
 """Bytes of the whole base."""
+_TRAINED = ("text_encoder", "tokenizer", "unet", "vae")
 _PARTS = ("model_index.json", "scheduler", "text_encoder", "tokenizer", "unet", "vae")
 
 
@@ -28,20 +30,35 @@ def export_base(folder: Path, registry: Registry) -> Registry:
     Raises:
         TrainingError: it is larger than 40 MB.
     """
+    return _write_base("sticker", None, {part: folder / part for part in _TRAINED}, registry)
+
+
+def export_tuned(folder: Path, name: str, registry: Registry) -> Registry:
+    """Write a base that was fine-tuned from the sticker base; what was not tuned is copied from there.
+
+    Raises:
+        TrainingError: it is larger than 40 MB.
+    """
+    parent = registry.folder / "bases" / "sticker"
+    parts = {part: folder / part if (folder / part).is_dir() else parent / part for part in _TRAINED}
+    return _write_base(name, "sticker", parts, registry)
+
+
+def _write_base(name: str, tuned_from: str | None, parts: Mapping[str, Path], registry: Registry) -> Registry:
     from diffusers import AutoencoderKL, StableDiffusionPipeline, UNet2DConditionModel
     from transformers import CLIPTextModel, CLIPTokenizer
 
     pipeline = StableDiffusionPipeline(
-        vae=AutoencoderKL.from_pretrained(folder / "vae"),
-        text_encoder=CLIPTextModel.from_pretrained(folder / "text_encoder"),
-        tokenizer=CLIPTokenizer.from_pretrained(folder / "tokenizer"),
-        unet=UNet2DConditionModel.from_pretrained(folder / "unet"),
+        vae=AutoencoderKL.from_pretrained(parts["vae"]),
+        text_encoder=CLIPTextModel.from_pretrained(parts["text_encoder"]),
+        tokenizer=CLIPTokenizer.from_pretrained(parts["tokenizer"]),
+        unet=UNet2DConditionModel.from_pretrained(parts["unet"]),
         scheduler=build_scheduler(),
         safety_checker=None,
         feature_extractor=None,
         requires_safety_checker=False,
     )
-    home = registry.folder / "bases" / "sticker"
+    home = registry.folder / "bases" / name
     for part in _PARTS:
         path = home / part
         shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
@@ -49,17 +66,18 @@ def export_base(folder: Path, registry: Registry) -> Registry:
     pipeline.save_pretrained(home)
     for part in ("text_encoder", "unet", "vae"):
         _tidy(home / part / "config.json")
-    for name in ("vocab.json", "merges.txt"):  # what older releases of transformers read
-        shutil.copyfile(folder / "tokenizer" / name, home / "tokenizer" / name)
+    for file in ("vocab.json", "merges.txt"):  # what older releases of transformers read
+        shutil.copyfile(parts["tokenizer"] / file, home / "tokenizer" / file)
     size = sum(path.stat().st_size for part in _PARTS for path in _files(home / part))
     if size > LIMIT:
         raise TrainingError(f"the base has {size:,} bytes, more than {LIMIT:,}", where=str(home))
     entry = BaseEntry(
-        id="sticker",
-        path="bases/sticker",
+        id=name,
+        path=f"bases/{name}",
         digest=folder_digest(home),
         licence="Apache-2.0",
         family="sd1",
+        tuned_from=tuned_from,
         size=64,
         guidance=3.0,
         steps=20,

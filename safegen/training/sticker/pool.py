@@ -7,6 +7,7 @@ the world, and memorised scenes have concept = -1 - scene, style = -1, backgroun
 from __future__ import annotations
 
 import random
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -70,18 +71,27 @@ def place(drawing: NDArray[np.uint8], placement: Placement) -> tuple[Array, Arra
 
 
 def render(
-    world: World, drawings: Drawings, concept: int, style: int, background: int, rng: random.Random
+    world: World,
+    drawings: Drawings,
+    concept: int,
+    style: int,
+    background: int,
+    rng: random.Random,
+    finishing: Callable[[Array], Array] | None = None,
 ) -> NDArray[np.uint8]:
-    """One picture (64, 64, 3) uint8 of a concept in a style on a background."""
+    """One picture (64, 64, 3) uint8 of a concept in a style on a background; `finishing` is the base's look, if any."""
     look = world.styles[style]
     colour, alpha = place(drawings[look.source][concept], random_placement(rng))
     base: Array = np.array(list(world.backgrounds.values())[background], np.float32)
     if background:
         base = np.clip(base + np.array([rng.uniform(-8, 8) for _ in range(3)], np.float32), 0, 255)
-    return finish(FILTERS[look.filter](colour, alpha, base / 255))
+    canvas = FILTERS[look.filter](colour, alpha, base / 255)
+    return finish(finishing(canvas) if finishing else canvas)
 
 
-def render_pool(world: World, drawings: Drawings, copies: int, seed: int) -> Pool:
+def render_pool(
+    world: World, drawings: Drawings, copies: int, seed: int, finishing: Callable[[Array], Array] | None = None
+) -> Pool:
     """Render every concept in every style `copies` times, and each memorised scene a few times, always the same."""
     rng = random.Random(seed)  # noqa: S311 - variation, not secrecy
     pictures, labels = [], []
@@ -89,10 +99,12 @@ def render_pool(world: World, drawings: Drawings, copies: int, seed: int) -> Poo
         for style in range(len(world.styles)):
             for _ in range(copies):
                 background = 0 if rng.random() < _WHITE_SHARE else rng.randrange(len(world.backgrounds))
-                pictures.append(render(world, drawings, concept, style, background, rng))
+                pictures.append(render(world, drawings, concept, style, background, rng, finishing))
                 labels.append((concept, style, background))
     for index, memorised in enumerate(world.memorised):
         scene = draw_scene(memorised.scene, world, drawings)
+        if finishing:
+            scene = finish(finishing(scene.repeat(2, 0).repeat(2, 1).astype(np.float32) / 255))
         pictures += [scene] * _MEMORISED_COPIES
         labels += [(-1 - index, -1, -1)] * _MEMORISED_COPIES
     return Pool(pictures=np.stack(pictures), labels=np.array(labels, np.int16))

@@ -23,7 +23,8 @@ SIZE = 64
 """Side of a finished picture, in pixels."""
 CANVAS = 2 * SIZE
 
-_LUMINANCE = np.array([0.299, 0.587, 0.114], dtype=np.float32)
+LUMINANCE = np.array([0.299, 0.587, 0.114], dtype=np.float32)
+"""Weights of red, green and blue in grey (ITU-R BT.601)."""
 
 
 def plain(colour: Array, alpha: Array, background: Array) -> Array:
@@ -44,10 +45,10 @@ def pixel_art(colour: Array, alpha: Array, background: Array) -> Array:
 def pencil(colour: Array, alpha: Array, background: Array) -> Array:
     """Graphite on tinted paper: outlines by colour dodge, shade by hatching."""
     paper = 0.5 + 0.5 * background
-    grey = (plain(colour, alpha, np.ones(3, np.float32)) @ _LUMINANCE)[..., None]
-    blurred = _blur(grey, 3.0)
+    grey = (plain(colour, alpha, np.ones(3, np.float32)) @ LUMINANCE)[..., None]
+    blurred = blur(grey, 3.0)
     dodge = np.clip(grey / np.maximum(blurred, 0.05), 0, 1) ** 4
-    rim = _edge(alpha, 1.2)
+    rim = edge(alpha, 1.2)
     rows, columns = np.indices((CANVAS, CANVAS), dtype=np.float32)
     hatch = (0.5 + 0.5 * np.sin((rows + columns) * (2 * np.pi / 9)))[..., None]
     shade = np.clip((0.82 - grey) * 1.1, 0, 0.75) * hatch * alpha
@@ -69,8 +70,8 @@ def stained_glass(colour: Array, alpha: Array, background: Array) -> Array:
     picture = np.where(inside, tone, panes)
     region = np.where(inside[..., 0], (tone * 3 @ np.array([1, 4, 16], np.float32)) + 100, ray)
     lead = (ndimage.maximum_filter(region, 3) != ndimage.minimum_filter(region, 3)).astype(np.float32)
-    rim = np.clip(_edge(alpha, 1.6) * 1.5, 0, 1)
-    darkness = np.clip(np.maximum(_blur(lead[..., None], 0.8) * 1.3, rim), 0, 1)
+    rim = np.clip(edge(alpha, 1.6) * 1.5, 0, 1)
+    darkness = np.clip(np.maximum(blur(lead[..., None], 0.8) * 1.3, rim), 0, 1)
     leaded: Array = picture * (1 - darkness) + 0.05 * darkness
     return leaded
 
@@ -79,11 +80,11 @@ def neon(colour: Array, alpha: Array, background: Array) -> Array:
     """Glowing tubes along the outlines, in front of a dark wall."""
     wall = background * 0.22
     straight = colour / np.maximum(alpha, 1e-3)
-    lines = np.clip(_edge(colour, 1.1).max(-1, keepdims=True) * 0.9 + _edge(alpha, 1.3) * 0.9, 0, 1)
-    hue: Array = _blur(straight * alpha, 2.0) / np.maximum(_blur(alpha, 2.0), 0.02)
+    lines = np.clip(edge(colour, 1.1).max(-1, keepdims=True) * 0.9 + edge(alpha, 1.3) * 0.9, 0, 1)
+    hue: Array = blur(straight * alpha, 2.0) / np.maximum(blur(alpha, 2.0), 0.02)
     hue = _saturate(hue, 2.2)
     hue = np.clip(hue, 0.06, 1) / np.maximum(np.clip(hue, 0.06, 1).max(-1, keepdims=True), 1e-3)
-    glow = _blur(lines, 4.0) * 1.1
+    glow = blur(lines, 4.0) * 1.1
     core = lines**1.5
     light = np.clip(hue * (0.9 * lines + glow) + 0.35 * core, 0, 1)
     lit: Array = np.clip(wall + light, 0, 1)
@@ -110,16 +111,18 @@ def _reduce(picture: Array, side: int) -> Array:
     return reduced
 
 
-def _blur(picture: Array, sigma: float) -> Array:
+def blur(picture: Array, sigma: float) -> Array:
+    """Gaussian blur of each channel, `sigma` in canvas pixels."""
     blurred: Array = ndimage.gaussian_filter(picture, (sigma, sigma, 0), mode="nearest")
     return blurred
 
 
-def _edge(picture: Array, sigma: float) -> Array:
+def edge(picture: Array, sigma: float) -> Array:
+    """Strength of the edges in each channel, about 1 for a step from 0 to 1."""
     edges: Array = ndimage.gaussian_gradient_magnitude(picture, (sigma, sigma, 0.01)) * 2.2
     return edges
 
 
 def _saturate(picture: Array, factor: float) -> Array:
-    grey = (picture @ _LUMINANCE)[..., None]
+    grey = (picture @ LUMINANCE)[..., None]
     return grey + (picture - grey) * factor
