@@ -7,7 +7,7 @@ this one.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from safegen.errors import TrainingError
@@ -66,7 +66,7 @@ def write_result(
         "seconds": f"{seconds:.1f}",
         "erasing_loss": repr(losses[0]),
         "anchoring_loss": repr(losses[1]),
-        "safegen": version("safegen"),
+        "safegen": _release(),
     }
     digest = write_spm(path, membranes, metadata)
     return Trained(path, digest, seconds, *losses)
@@ -92,3 +92,10 @@ def finished(recipe: Recipe, base: TrainableModel, folder: Path) -> Trained | No
         )
     numbers = [float(spm.metadata[key]) for key in ("seconds", "erasing_loss", "anchoring_loss")]
     return Trained(path, spm.digest, *numbers)
+
+
+def _release() -> str:
+    try:
+        return version("safegen")
+    except PackageNotFoundError:
+        return "unreleased"

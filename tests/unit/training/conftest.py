@@ -7,7 +7,7 @@ import torch
 from diffusers import DDIMScheduler, UNet2DConditionModel
 from transformers import CLIPTextConfig, CLIPTextModel
 
-from safegen.models import TrainableModel
+from safegen.models import TextReading, TrainableModel
 from safegen.models.stable_diffusion import unet_targets
 from safegen.training.recipe import Recipe
 
@@ -43,6 +43,11 @@ class TinyBase:
         rows = [[62, *(hash_word(word) for word in text.split())][: TOKENS - 1] for text in texts]
         ids = torch.tensor([row + [63] * (TOKENS - len(row)) for row in rows])
         return self.text(input_ids=ids).last_hidden_state
+
+    def read(self, texts):
+        tokens = [tuple(hash_word(word) for word in text.split()) for text in texts]
+        rows = zip(tokens, self.encode(texts), strict=True)
+        return [TextReading(states, ids[: TOKENS - 2], len(ids) > TOKENS - 2) for ids, states in rows]
 
     def noise(self, count, generator):
         return torch.randn(count, 2, 4, 4, generator=generator)
