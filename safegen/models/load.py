@@ -3,10 +3,20 @@
 from __future__ import annotations
 
 import json
+from importlib import import_module
 from pathlib import Path
+from typing import cast
 
 from safegen.errors import ModelError
 from safegen.models.base import BaseModel
+
+_KNOWN = {
+    "StableDiffusionPipeline": ("stable_diffusion", "StableDiffusion"),
+    "StableDiffusionXLPipeline": ("stable_diffusion_xl", "StableDiffusionXL"),
+    "StableDiffusion3Pipeline": ("mmdit", "StableDiffusion3"),
+    "FluxPipeline": ("mmdit", "Flux"),
+}
+"""What `model_index.json` calls a pipeline, and the module and class here that drive it."""
 
 
 def load_base(folder: Path, *, digest: str) -> BaseModel:
@@ -20,12 +30,12 @@ def load_base(folder: Path, *, digest: str) -> BaseModel:
         kind = json.loads(index.read_text(encoding="utf-8")).get("_class_name")
     except FileNotFoundError as error:
         raise ModelError("no diffusers model in this folder", where=str(folder)) from error
-    except ValueError as error:
+    except (ValueError, AttributeError) as error:
         raise ModelError(f"model_index.json is not readable: {error}", where=str(index)) from error
-    if kind != "StableDiffusionPipeline":
+    if not isinstance(kind, str) or kind not in _KNOWN:
         raise ModelError(
-            f"safegen cannot drive a {kind!r}", where=str(index), hint="supported here: StableDiffusionPipeline"
+            f"safegen cannot drive a {kind!r}", where=str(index), hint=f"supported here: {', '.join(_KNOWN)}"
         )
-    from safegen.models.stable_diffusion import StableDiffusion
-
-    return StableDiffusion.load(folder, digest=digest)
+    module, name = _KNOWN[kind]
+    family = getattr(import_module(f"safegen.models.{module}"), name)
+    return cast("BaseModel", family.load(folder, digest=digest))

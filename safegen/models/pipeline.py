@@ -1,0 +1,140 @@
+"""What all families share: a diffusers pipeline, loaded from a folder, read with and drawn with.
+
+Invariants: weights are kept as float32; pictures are a function of (weights, request) and nothing else; a pipeline's
+own safety checker and watermark are off, since policies decide here; no file is fetched and no code of a model's folder
+is run.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, ClassVar, Self
+
+import torch
+from torch import nn
+
+from safegen.errors import ModelError
+from safegen.models.base import Drawing, DrawRequest, TextReading
+
+
+class PipelineModel(ABC):
+    """A diffusers pipeline as safegen's base model; each family says what it adds."""
+
+    family: str
+    parts: ClassVar[dict[str, object]] = {}
+    """Arguments of `from_pretrained` of this family alone."""
+
+    def __init__(self, pipeline: Any, *, digest: str) -> None:
+        self.pipeline = pipeline
+        self.digest = digest
+        self.denoiser.eval().requires_grad_(requires_grad=False)
+        self._targets = self._find_targets()
+
+    @classmethod
+    def load(cls, folder: Path, *, digest: str) -> Self:
+        """Load from a folder.
+
+        Raises:
+            ModelError: a part is missing or damaged.
+        """
+        from diffusers import DiffusionPipeline
+        from diffusers.utils import logging as diffusers_logging
+        from transformers.utils import logging as transformers_logging
+
+        diffusers_logging.disable_progress_bar()
+        transformers_logging.disable_progress_bar()
+        try:
+            pipeline = DiffusionPipeline.from_pretrained(
+                folder,
+                dtype=torch.float32,
+                local_files_only=True,
+                use_safetensors=True,
+                low_cpu_mem_usage=False,
+                **cls.parts,
+            )
+        except Exception as error:
+            raise ModelError(f"the base model cannot be loaded: {error}", where=str(folder)) from error
+        pipeline.set_progress_bar_config(disable=True)
+        return cls(pipeline, digest=digest)
+
+    @property
+    @abstractmethod
+    def denoiser(self) -> nn.Module:
+        """The UNet or transformer."""
+
+    @abstractmethod
+    def _find_targets(self) -> dict[str, nn.Linear | nn.Conv2d]: ...
+
+    @abstractmethod
+    def _readers(self) -> list[tuple[Any, Any]]:
+        """(tokenizer, CLIP text encoder) of each encoder whose states a gate compares."""
+
+    def targets(self) -> Mapping[str, nn.Linear | nn.Conv2d]:
+        """The modules that SPMs act on, by path inside the denoiser."""
+        return self._targets
+
+    def read(self, texts: Sequence[str]) -> list[TextReading]:
+        """Encode texts with the CLIP encoders, one row of states each, several encoders side by side."""
+        readers = self._readers()
+        states = torch.cat([self._clip_states(*reader, texts) for reader in readers], dim=-1)
+        tokenizer = readers[0][0]
+        plain = [tuple(tokenizer(text, add_special_tokens=False).input_ids) for text in texts]
+        room = tokenizer.model_max_length - 2
+        return [
+            TextReading(states=row, tokens=tokens[:room], truncated=len(tokens) > room)
+            for row, tokens in zip(states, plain, strict=True)
+        ]
+
+    @torch.no_grad()
+    def _clip_states(self, tokenizer: Any, encoder: Any, texts: Sequence[str]) -> torch.Tensor:
+        states: torch.Tensor = encoder(input_ids=token_ids(tokenizer, texts)).last_hidden_state.float()
+        return states
+
+    def draw(self, request: DrawRequest, *, progress: Callable[[int, int], None] | None = None) -> Drawing:
+        """Draw the request's images, one generator a seed.
+
+        Raises:
+            ModelError: the model failed.
+        """
+        generators = [torch.Generator().manual_seed(seed) for seed in request.seeds]
+
+        def step_done(_pipeline: Any, step: int, _timestep: Any, kwargs: dict[str, Any]) -> dict[str, Any]:
+            if progress:
+                progress(step + 1, request.steps)
+            return kwargs
+
+        try:
+            result = self.pipeline(
+                list(request.prompts),
+                width=request.width,
+                height=request.height,
+                num_inference_steps=request.steps,
+                generator=generators,
+                callback_on_step_end=step_done,
+                output_type="pil",
+                **self._guiding(request),
+            )
+        except (RuntimeError, ValueError) as error:
+            raise ModelError(f"the base model failed while drawing: {error}") from error
+        return Drawing(images=tuple(result.images))
+
+    def _guiding(self, request: DrawRequest) -> dict[str, Any]:
+        """The pipeline's arguments for guidance and negative prompt."""
+        negative = [request.negative_prompt] * len(request.seeds) if request.negative_prompt else None
+        return {"guidance_scale": request.guidance, "negative_prompt": negative}
+
+    @property
+    def size(self) -> int:
+        """Side of the pictures that the model was trained on, in pixels."""
+        config: Any = self.denoiser.config
+        return int(config.sample_size * self.pipeline.vae_scale_factor)
+
+
+def token_ids(tokenizer: Any, texts: Sequence[str]) -> torch.Tensor:
+    """Ids (texts, tokens), padded and cut to what a CLIP encoder reads."""
+    ids: torch.Tensor = tokenizer(
+        list(texts), padding="max_length", max_length=tokenizer.model_max_length, truncation=True, return_tensors="pt"
+    ).input_ids
+    return ids
