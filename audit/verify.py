@@ -344,7 +344,7 @@ deciders = some(
 sealed = closed(
     cipher=one_of("chacha20-poly1305"),
     nonce=pattern("[0-9a-f]{24}"),
-    text=lambda value: pattern("[A-Za-z0-9+/]+={0,2}")(value) and len(value) <= 16_000,
+    text=lambda value: pattern("[A-Za-z0-9+/]+={0,2}")(value) and len(value) <= 22_000,
 )
 OUTCOMES = ("released", "refused", "withheld", "error", "interrupted")
 VERDICTS = ("release", "escalate", "reseed", "withhold")

@@ -1,18 +1,20 @@
 """The attempts of one request: draw, review, and again as the ladders say.
 
-Invariants: each attempt is recorded as drawn before it is reviewed, and each image's scores before the next attempt;
+Invariants: each attempt is noted as drawn before it is reviewed, and all of it is durable before the next attempt;
 an image once released is not drawn again; an image takes at most as many attempts as its rules' ladders have steps
 together, and one.
 """
 
 from __future__ import annotations
 
+import hashlib
 import textwrap
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING
 
 from safegen.guard import records
+from safegen.guard.disagreements import false_triggers, finds_against_membranes
 from safegen.guard.gate import Opening
 from safegen.guard.request import GenerationRequest
 from safegen.guard.result import GeneratedImage, Seen, encode_png, pixels_digest
@@ -22,12 +24,15 @@ from safegen.review import Finding, LadderState, Question, ReviewFailure, Scores
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-    from safegen.ledger import Disagreement, Ledger
+    from safegen.guard.notes import Notes
+    from safegen.ledger import Disagreement
     from safegen.models import BaseModel
     from safegen.policy import Decision, ReviewOrder
     from safegen.review import Reviewer, Verdict
 
 Timed = Callable[[str], AbstractContextManager[None]]
+SignImage = Callable[[bytes], bytes]
+"""Puts content credentials into a PNG file."""
 _LONGEST_LABEL = 200
 _REVIEW_TIMEOUT_S = 120.0
 """What is not answered by then is a failure; a picture takes milliseconds, a reviewer that hangs must not hang us."""
@@ -46,20 +51,24 @@ class Attempts:
         base: BaseModel,
         reviewers: Mapping[str, Reviewer],
         openings: Sequence[Opening],
-        ledger: Ledger,
+        notes: Notes,
+        sign_image: SignImage | None = None,
     ) -> None:
         self.request_id, self.request, self.decision = request_id, request, decision
         self.openings = list(openings)
         self.disagreements: list[Disagreement] = []
         self.count = 0
-        self._base, self._reviewers, self._ledger = base, reviewers, ledger
+        self._base, self._reviewers, self._notes, self._sign_image = base, reviewers, notes, sign_image
         self._seeds = list(request.seeds)
         self._states = [LadderState() for _ in self._seeds]
+        self._seen: list[Seen] = []
 
     def run(self, timed: Timed, progress: Callable[[int, int], None] | None) -> tuple[GeneratedImage, ...]:
         """Run to the end; the images in order, each released or withheld."""
         finished: dict[int, GeneratedImage] = {}
         while pending := [index for index in range(self.request.n) if index not in finished]:
+            with timed("record"):
+                self._notes.settle()
             with timed("draw"):
                 pictures = dict(zip(pending, self._draw(pending, progress), strict=True))
             self._record_drawn(pictures)
@@ -71,6 +80,7 @@ class Attempts:
                     finished[index] = self._finish(index, pictures[index], seen[index], verdict)
             self._prepare(verdicts)
             self.count += 1
+        self.disagreements += false_triggers(self.openings, self._seen)
         return tuple(finished[index] for index in range(self.request.n))
 
     def _draw(self, pending: Sequence[int], progress: Callable[[int, int], None] | None) -> tuple[Image, ...]:
@@ -90,14 +100,15 @@ class Attempts:
             return self._base.draw(wanted, progress=progress).images
 
     def _record_drawn(self, pictures: Mapping[int, Image]) -> None:
-        self._ledger.append(
+        self._notes.add(
             records.drawn(
-                time=self._ledger.now(),
+                time=self._notes.now(),
                 request_id=self.request_id,
                 attempt=self.count,
                 seeds=[self._seeds[index] for index in pictures],
                 openings=self.openings,
                 digests=[pixels_digest(picture) for picture in pictures.values()],
+                images=list(pictures),
             )
         )
 
@@ -119,9 +130,9 @@ class Attempts:
         expected = frozenset((order.rule, order.reviewer) for order in orders)
         verdict = judge_image(findings, self._states[index], expected)
         digests = {name: reviewer.digest for name, reviewer in self._reviewers.items()}
-        self._ledger.append(
+        self._notes.add(
             records.reviewed(
-                time=self._ledger.now(),
+                time=self._notes.now(),
                 request_id=self.request_id,
                 attempt=self.count,
                 image=index,
@@ -130,7 +141,8 @@ class Attempts:
                 verdict=verdict.action,
             )
         )
-        self.disagreements += records.leaks(self.openings, seen)
+        self.disagreements += finds_against_membranes(self.openings, seen, attempt=self.count, image=index)
+        self._seen += seen
         self._states[index] = verdict.state
         return verdict
 
@@ -145,6 +157,7 @@ class Attempts:
 
     def _finish(self, index: int, picture: Image, seen: Sequence[Seen], verdict: Verdict) -> GeneratedImage:
         released = verdict.action == "release"
+        png = encode_png(picture, request_id=self.request_id) if released else b""
         return GeneratedImage(
             index=index,
             seed=self._seeds[index],
@@ -152,7 +165,8 @@ class Attempts:
             outcome="released" if released else "withheld",
             pixels_sha256=pixels_digest(picture),
             image=picture if released else None,
-            png=encode_png(picture, request_id=self.request_id) if released else b"",
+            png=self._sign_image(png) if png and self._sign_image else png,
+            unsigned_png_sha256=hashlib.sha256(png).hexdigest() if png else None,
             seen=tuple(seen),
             because=tuple(verdict.because),
         )

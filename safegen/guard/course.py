@@ -8,22 +8,25 @@ from __future__ import annotations
 
 import secrets
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING
 
 from safegen.errors import SafegenError
 from safegen.guard import records
+from safegen.guard.notes import Notes
 from safegen.guard.result import GeneratedImage, Generation, Membrane
-from safegen.ledger import Failure
+from safegen.ledger import Decider, Failure
 
 if TYPE_CHECKING:
     from safegen.guard.attempts import Attempts
     from safegen.guard.request import GenerationRequest
-    from safegen.ledger import Ledger, Receipt
-    from safegen.policy import Decision, Policy
-    from safegen.spm import BaseEntry
+    from safegen.ledger import Ledger, Receipt, Requested, SealedText
+    from safegen.ledger.sealing import SealedField
+    from safegen.policy import BundleItem, Decision, Policy
+    from safegen.spm import BaseEntry, SpmFile
 
 
 @dataclass
@@ -35,6 +38,10 @@ class Course:
     request_id: str = field(default_factory=lambda: secrets.token_hex(12))
     attempts: Attempts | None = None
     seconds: dict[str, float] = field(default_factory=dict)
+    notes: Notes = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.notes = Notes(self.ledger)
 
     @contextmanager
     def timed(self, name: str) -> Iterator[None]:
@@ -47,21 +54,36 @@ class Course:
 
     @contextmanager
     def opened(self, policy: Policy, base: BaseEntry) -> Iterator[None]:
-        """Record the request, and close it if the body fails; then let the failure go on."""
-        self._append_requested(policy, base)
+        """Note the request, and close it if the body fails; then let the failure go on."""
+        self.notes.add(partial(self._requested, self.notes.now(), policy, base))
         try:
             yield
         except SafegenError as error:
             if not error.code.startswith("ledger"):
-                self._append_closed("error", error=Failure(code=error.code, message=error.message[:2000]))
+                self._fail(Failure(code=error.code, message=error.message[:2000]))
             raise
         except Exception as error:
-            failure = Failure(code="internal", message=f"{type(error).__name__}: {error}"[:2000])
-            self._append_closed("error", error=failure)
+            self._fail(Failure(code="internal", message=f"{type(error).__name__}: {error}"[:2000]))
             raise
         except BaseException:
-            self._append_closed("interrupted")
+            self._end("interrupted", decided_by=(Decider(kind="system", name="interrupted"),))
             raise
+
+    def decided(self, decision: Decision, bundle: Sequence[tuple[BundleItem, SpmFile]]) -> None:
+        """Note the decision; unless it is a refusal, all so far is becoming durable when this returns."""
+        drawn = None if decision.prompt == self.request.prompt else self.ledger.commit(decision.prompt)
+        self.notes.add(
+            records.decided(
+                time=self.notes.now(),
+                request_id=self.request_id,
+                decision=decision,
+                bundle=bundle,
+                drawn_prompt_commitment=drawn,
+            )
+        )
+        if decision.refusal is None:
+            with self.timed("record"):
+                self.notes.begin()
 
     def finish(
         self, decision: Decision, images: tuple[GeneratedImage, ...] = (), notes: tuple[str, ...] = ()
@@ -71,7 +93,7 @@ class Course:
         released = any(image.outcome == "released" for image in images)
         outcome = "refused" if decision.refusal else "released" if released else "withheld"
         with self.timed("record"):
-            receipt = self._append_closed(outcome, images)
+            receipt = self._end(outcome, images, decided_by=records.deciders_of_end(decision, images))
         return Generation(
             request_id=self.request_id,
             outcome=outcome,  # type: ignore[arg-type] # one of the three just above
@@ -87,33 +109,44 @@ class Course:
             notes=notes,
         )
 
-    def _append_requested(self, policy: Policy, base: BaseEntry) -> None:
-        request, ledger = self.request, self.ledger
-        negative = ledger.commit(request.negative_prompt) if request.negative_prompt else None
-        ledger.append(
-            records.requested(
-                time=ledger.now(),
-                request_id=self.request_id,
-                request=request,
-                commitments=(ledger.commit(request.prompt), negative),
-                policy=policy,
-                base=base,
-            )
+    def _requested(self, time: str, policy: Policy, base: BaseEntry) -> Requested:
+        request, commit = self.request, self.ledger.commit
+        sealed = policy.records.prompts == "sealed"
+        return records.requested(
+            time=time,
+            request_id=self.request_id,
+            request=request,
+            commit=commit,
+            policy=policy,
+            base=base,
+            sealed_prompt=self._seal("prompt", request.prompt) if sealed else None,
+            sealed_negative_prompt=self._seal("negative_prompt", request.negative_prompt) if sealed else None,
         )
 
-    def _append_closed(
-        self, outcome: str, images: tuple[GeneratedImage, ...] = (), error: Failure | None = None
+    def _seal(self, name: SealedField, text: str) -> SealedText | None:
+        return self.ledger.seal(self.request_id, name, text) if text else None
+
+    def _fail(self, failure: Failure) -> None:
+        self._end("error", error=failure, decided_by=(Decider(kind="system", name=failure.code),))
+
+    def _end(
+        self,
+        outcome: str,
+        images: tuple[GeneratedImage, ...] = (),
+        *,
+        error: Failure | None = None,
+        decided_by: tuple[Decider, ...],
     ) -> Receipt:
         attempts = self.attempts
-        entry = self.ledger.append(
+        return self.notes.end(
             records.closed(
-                time=self.ledger.now(),
+                time=self.notes.now(),
                 request_id=self.request_id,
                 outcome=outcome,
                 images=images,
                 attempts=attempts.count if attempts else 0,
                 disagreements=attempts.disagreements if attempts else (),
                 error=error,
+                decided_by=decided_by,
             )
         )
-        return self.ledger.receipt(entry.index)

@@ -19,12 +19,12 @@ import structlog
 from safegen.errors import AdapterError, PolicyError, SafegenError
 from safegen.guard import records
 from safegen.guard.assembly import Assembly
-from safegen.guard.attempts import Attempts
+from safegen.guard.attempts import Attempts, SignImage
 from safegen.guard.course import Course
 from safegen.guard.defaults import default_ledger, find_policy
 from safegen.guard.policy_file import PolicyFile
 from safegen.guard.request import check_request
-from safegen.ledger import Ledger, PolicyChanged
+from safegen.ledger import Ledger
 from safegen.policy import Audience, Policy, decide
 from safegen.spm import Registry
 
@@ -42,9 +42,16 @@ class Guard:
     """One policy in force over one base model, writing to one ledger. Threads may share it; they draw in turn."""
 
     def __init__(
-        self, policy: Policy, ledger: Ledger, registry: Registry, *, reviewers: Mapping[str, Reviewer] | None = None
+        self,
+        policy: Policy,
+        ledger: Ledger,
+        registry: Registry,
+        *,
+        reviewers: Mapping[str, Reviewer] | None = None,
+        sign_image: SignImage | None = None,
     ) -> None:
         self.policy = policy
+        self.sign_image = sign_image
         self.assembly = Assembly(registry, policy.base, reviewers)
         self._ledger = ledger
         self._file: PolicyFile | None = None
@@ -59,6 +66,7 @@ class Guard:
         registry: Registry | None = None,
         reviewers: Mapping[str, Reviewer] | None = None,
         policy_key: Ed25519PublicKey | None = None,
+        sign_image: SignImage | None = None,
     ) -> Guard:
         """Open a guard, and close in the ledger what a crashed one left open.
 
@@ -69,6 +77,8 @@ class Guard:
             registry: where models and adapters are stated; the shipped one by default.
             reviewers: further reviewers by name, beside those that are installed.
             policy_key: what must have signed the policy file; unsigned files are taken if None.
+            sign_image: puts content credentials into the PNG file of an image before it is handed out; the ledger
+                gets its digest before and after.
 
         Raises:
             PolicyError: the policy is missing or wrong, or not signed as `policy_key` asks.
@@ -83,7 +93,13 @@ class Guard:
         else:
             file = PolicyFile(find_policy(policy), key=policy_key)
             loaded = file.read()
-        guard = cls(loaded, Ledger.open(ledger or default_ledger()), registry or Registry.open(), reviewers=reviewers)
+        guard = cls(
+            loaded,
+            Ledger.open(ledger or default_ledger()),
+            registry or Registry.open(),
+            reviewers=reviewers,
+            sign_image=sign_image,
+        )
         guard._file = file
         try:
             guard.assembly.check(loaded)
@@ -166,32 +182,34 @@ class Guard:
             new = self._file.read()
             self.assembly.check(new)
         except (PolicyError, AdapterError) as error:
+            record = records.policy_rejected(
+                time=self._ledger.now(), in_force=self.policy, file=self._file.path.name, error=error
+            )
+            self._ledger.append(record)
             _log.error("policy_rejected", in_force=self.policy.digest, code=error.code, problem=str(error))
             return
         old = self.policy
         if new.digest != old.digest:
-            record = PolicyChanged(
-                time=self._ledger.now(), policy_id=new.id, old_digest=old.digest, new_digest=new.digest
-            )
-            self._ledger.append(record)
+            changed = records.policy_changed(time=self._ledger.now(), old=old, new=new, by=self._file.decider)
+            self._ledger.append(changed)
             self.policy = new
             _log.info("policy_changed", policy=new.id, version=new.version, old=old.digest, new=new.digest)
 
     def _follow(self, course: Course, progress: Progress | None) -> Generation:
-        request, clock = course.request, self._ledger.now
+        request = course.request
         with course.timed("decide"):
-            decision = decide(self.policy, request.asked, now=date.fromisoformat(clock()[:10]))
+            decision = decide(self.policy, request.asked, now=date.fromisoformat(course.notes.now()[:10]))
             bundle = self.assembly.bundle(decision.bundle)
-        self._ledger.append(
-            records.decided(time=clock(), request_id=course.request_id, decision=decision, bundle=bundle)
-        )
+        course.decided(decision, bundle)
         if decision.refusal:
             return course.finish(decision)
         with course.timed("load"):
             base = self.assembly.base
             reviewers = {order.reviewer: self.assembly.reviewer(order.reviewer) for order in decision.reviews}
             openings, truncated = self.assembly.gatekeeper.open(decision.prompt, bundle)
-        course.attempts = Attempts(course.request_id, request, decision, base, reviewers, openings, self._ledger)
+        course.attempts = Attempts(
+            course.request_id, request, decision, base, reviewers, openings, course.notes, self.sign_image
+        )
         images = course.attempts.run(course.timed, progress)
         notes = ("the prompt is longer than the base model reads; its end was not drawn",) if truncated else ()
         return course.finish(decision, images, notes)

@@ -9,9 +9,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from safegen.ledger import Decider
 from safegen.policy import Policy, load_policy_file
 from safegen.policy.load import read_file
-from safegen.policy.signature import read_signature, signature_path, verify_policy
+from safegen.policy.signature import key_id, read_signature, signature_path, verify_policy
 
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
@@ -28,6 +29,13 @@ class PolicyFile:
         self._key = key
         self._files: tuple[str, ...] = (str(path),)
         self._stamps: tuple[Stamp, ...] = ()
+
+    @property
+    def decider(self) -> Decider:
+        """What puts the file's policy into force: the key that signed it, else the file itself."""
+        if self._key is not None:
+            return Decider(kind="key", name=key_id(self._key))
+        return Decider(kind="file", name=self.path.name)
 
     def changed(self) -> bool:
         """Whether a file that the policy rests on is not what it was when it was last read, well or badly."""

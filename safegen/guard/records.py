@@ -5,37 +5,46 @@ Invariant: no prompt and no picture passes through here, only commitments, diges
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import platform
+from collections.abc import Callable, Mapping, Sequence
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
+from pathlib import PurePath
 from typing import TYPE_CHECKING
 
 from safegen.guard.gate import Opening
 from safegen.guard.request import GenerationRequest
 from safegen.guard.result import GeneratedImage, Seen
 from safegen.ledger import (
+    Audience,
     BundleMember,
     Closed,
     Decided,
-    Disagreement,
+    Decider,
     Drawn,
     ImageOutcome,
     ModelReference,
     Parameters,
     Permeability,
+    PolicyChanged,
     PolicyReference,
+    PolicyRejected,
     Refusal,
     Requested,
     Reviewed,
     ReviewOrder,
     Score,
+    ShadowMatch,
 )
 
 if TYPE_CHECKING:
-    from safegen.ledger import Failure
-    from safegen.policy import BundleItem, Decision, Policy
+    from safegen.errors import SafegenError
+    from safegen.ledger import Disagreement, Failure, SealedText
+    from safegen.policy import BundleItem, Decision, Policy, TraceEntry
     from safegen.spm import BaseEntry, SpmFile
 
+_LONGEST_NAME = 200
+_LONGEST_TEXT = 2000
 _SOFTWARE = ("safegen", "torch", "diffusers", "transformers", "open_clip_torch", "nudenet")
 
 
@@ -51,6 +60,19 @@ def software() -> dict[str, str]:
     return found
 
 
+@cache
+def environment() -> dict[str, str]:
+    """Where pictures are drawn, as far as their bits may depend on it."""
+    import torch
+
+    return {
+        "machine": platform.machine() or "unknown",
+        "processor": torch.backends.cpu.get_cpu_capability(),
+        "system": platform.system() or "unknown",
+        "threads": str(torch.get_num_threads()),
+    }
+
+
 def hexdigest(digest: str) -> str:
     """The hex of a `sha256:<hex>`."""
     return digest.removeprefix("sha256:")
@@ -61,17 +83,19 @@ def requested(
     time: str,
     request_id: str,
     request: GenerationRequest,
-    commitments: tuple[str, str | None],
+    commit: Callable[[str], str],
     policy: Policy,
     base: BaseEntry,
+    sealed_prompt: SealedText | None = None,
+    sealed_negative_prompt: SealedText | None = None,
 ) -> Requested:
-    """The record that precedes everything."""
-    prompt, negative = commitments
+    """The record that precedes everything; `commit` gives the keyed commitment to a text."""
+    asked = request.asked
     return Requested(
         time=time,
         request_id=request_id,
-        prompt_commitment=prompt,
-        negative_prompt_commitment=negative,
+        prompt_commitment=commit(request.prompt),
+        negative_prompt_commitment=commit(request.negative_prompt) if request.negative_prompt else None,
         parameters=Parameters(
             n=request.n,
             width=request.width,
@@ -83,10 +107,25 @@ def requested(
         policy=PolicyReference(id=policy.id, version=str(policy.version), digest=policy.digest),
         base_model=ModelReference(id=base.id, digest=base.digest),
         software=software(),
+        sealed_prompt=sealed_prompt,
+        sealed_negative_prompt=sealed_negative_prompt,
+        audience=Audience(
+            tenant=asked.tenant,
+            market=asked.market,
+            age_gate=asked.age_gate,
+            subject_commitment=commit(asked.subject) if asked.subject else None,
+        ),
     )
 
 
-def decided(*, time: str, request_id: str, decision: Decision, bundle: Sequence[tuple[BundleItem, SpmFile]]) -> Decided:
+def decided(
+    *,
+    time: str,
+    request_id: str,
+    decision: Decision,
+    bundle: Sequence[tuple[BundleItem, SpmFile]],
+    drawn_prompt_commitment: str | None = None,
+) -> Decided:
     """The record that precedes the first pixel."""
     refusal = decision.refusal
     return Decided(
@@ -116,7 +155,38 @@ def decided(*, time: str, request_id: str, decision: Decision, bundle: Sequence[
             for order in decision.reviews
         ),
         refusal=Refusal(rule=refusal.rule, reason=refusal.reason, category=refusal.category) if refusal else None,
+        shadow=tuple(dict.fromkeys(_shadow(each) for each in decision.trace if each.status == "shadow")),
+        drawn_prompt_commitment=drawn_prompt_commitment,
+        decided_by=_deciders(decision),
     )
+
+
+def _shadow(entry: TraceEntry) -> ShadowMatch:
+    return ShadowMatch(rule=entry.match.rule, action=entry.match.action, concept=entry.match.concept)
+
+
+def _deciders(decision: Decision) -> tuple[Decider, ...]:
+    """The rule that refuses, else those that gave the action, else the policy, which no rule of touched the prompt."""
+    if decision.refusal is not None:
+        return (Decider(kind="rule", name=decision.refusal.rule),)
+    rules = dict.fromkeys(match.rule for match in decision.matches if match.action == decision.action)
+    return tuple(Decider(kind="rule", name=rule) for rule in rules) or (_policy(decision),)
+
+
+def _policy(decision: Decision) -> Decider:
+    return Decider(kind="policy", name=decision.policy.id)
+
+
+def deciders_of_end(decision: Decision, images: Sequence[GeneratedImage]) -> tuple[Decider, ...]:
+    """Who had the last word: the rule that refused, else the reviewers, else who decided that none need look.
+
+    Where an image was withheld, it is the reviewers that found something in it or failed; else all that looked.
+    """
+    withheld = [each for image in images if image.outcome == "withheld" for each in image.seen]
+    against = [each for each in withheld if each.found or each.failure is not None]
+    looked = against or [each for image in images for each in image.seen]
+    names = dict.fromkeys(each.reviewer for each in looked)
+    return tuple(Decider(kind="reviewer", name=name) for name in names) or _deciders(decision)
 
 
 def drawn(
@@ -127,8 +197,9 @@ def drawn(
     seeds: Sequence[int],
     openings: Sequence[Opening],
     digests: Sequence[str],
+    images: Sequence[int],
 ) -> Drawn:
-    """The record of one attempt's pictures."""
+    """The record of one attempt's pictures; `images` are their numbers within the request."""
     return Drawn(
         time=time,
         request_id=request_id,
@@ -140,10 +211,14 @@ def drawn(
                 concept=opening.item.concept,
                 gamma=opening.gamma,
                 escalated=opening.escalated,
+                phrase=opening.phrase[:_LONGEST_NAME] or None,
+                similarity=opening.similarity if opening.phrase else None,
             )
             for opening in openings
         ),
         image_sha256s=tuple(digests),
+        images=tuple(images),
+        environment=environment(),
     )
 
 
@@ -192,6 +267,7 @@ def closed(
     attempts: int = 0,
     disagreements: Sequence[Disagreement] = (),
     error: Failure | None = None,
+    decided_by: Sequence[Decider] = (),
 ) -> Closed:
     """The record after which nothing of the request follows."""
     return Closed.model_validate(
@@ -202,24 +278,37 @@ def closed(
             "images": tuple(
                 ImageOutcome(
                     index=image.index,
-                    png_sha256=image.png_sha256,
+                    png_sha256=image.unsigned_png_sha256,
                     pixels_sha256=image.pixels_sha256,
                     outcome=image.outcome,
+                    signed_sha256=image.png_sha256 if image.png_sha256 != image.unsigned_png_sha256 else None,
                 )
                 for image in images
             ),
             "attempts": attempts,
             "disagreements": tuple(disagreements),
             "error": error,
+            "decided_by": tuple(decided_by),
         }
     )
 
 
-def leaks(openings: Sequence[Opening], seen: Sequence[Seen]) -> list[Disagreement]:
-    """Where an adapter was open for a rule and a reviewer of that rule found its concept all the same."""
-    return [
-        Disagreement(kind="leak", adapter=opening.item.adapter, reviewer=each.reviewer, score=each.score)
-        for opening in openings
-        for each in seen
-        if opening.gamma > 0 and each.rule == opening.item.rule and each.found and each.score is not None
-    ]
+def policy_changed(*, time: str, old: Policy, new: Policy, by: Decider) -> PolicyChanged:
+    """The record of another policy in force."""
+    return PolicyChanged(
+        time=time,
+        policy_id=new.id,
+        old_digest=old.digest,
+        new_digest=new.digest,
+        policy_version=str(new.version),
+        decided_by=(by,),
+    )
+
+
+def policy_rejected(*, time: str, in_force: Policy, file: str, error: SafegenError) -> PolicyRejected:
+    """The record of a changed policy that could not be used; says where in the file, and no path."""
+    place = PurePath(error.where).name
+    problem = f"{place}: {error.message}" if place else error.message
+    return PolicyRejected(
+        time=time, in_force=in_force.digest, file=file, code=error.code, problem=problem[:_LONGEST_TEXT]
+    )

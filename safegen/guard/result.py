@@ -58,7 +58,8 @@ class GeneratedImage:
 
     Attributes:
         image: the picture, or None if it was withheld.
-        png: the PNG file's bytes, empty if it was withheld.
+        png: the PNG file's bytes as handed out, empty if it was withheld.
+        unsigned_png_sha256: digest of the file before content credentials were put into it; None if there is no file.
     """
 
     index: int
@@ -68,12 +69,13 @@ class GeneratedImage:
     pixels_sha256: str
     image: Image | None
     png: bytes
+    unsigned_png_sha256: str | None
     seen: tuple[Seen, ...]
     because: tuple[str, ...]
 
     @property
     def png_sha256(self) -> str | None:
-        """Digest of the PNG file, None if there is none."""
+        """Digest of the PNG file as handed out, None if there is none."""
         return hashlib.sha256(self.png).hexdigest() if self.png else None
 
 

@@ -9,13 +9,15 @@ from __future__ import annotations
 import threading
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from safegen.errors import LedgerError, LedgerWriteError
 from safegen.ledger.record import Record, request_of
 from safegen.ledger.stages import order_problem
 
 if TYPE_CHECKING:
+    from safegen.ledger.checkpoint import Checkpoint
+    from safegen.ledger.heads import Heads
     from safegen.ledger.store import Store
     from safegen.ledger.transaction import Entry, Writer
 
@@ -23,12 +25,21 @@ Prepared = Sequence[tuple[Record, bytes]]
 """Records with their canonical bytes."""
 
 
+class Committed(NamedTuple):
+    """Durable entries, and the head that was signed with them if one was wanted."""
+
+    entries: list[Entry]
+    head: Checkpoint | None
+
+
 @dataclass(slots=True, eq=False)
 class _Submission:
     """What one thread wants appended, and what became of it."""
 
     prepared: Prepared
+    signed: bool = False
     entries: list[Entry] = field(default_factory=list)
+    head: Checkpoint | None = None
     error: LedgerError | None = None
     leads: bool = False
     done: bool = False
@@ -38,20 +49,22 @@ class _Submission:
 class GroupCommit:
     """Appends for the threads of one process."""
 
-    def __init__(self, store: Store) -> None:
+    def __init__(self, store: Store, heads: Heads) -> None:
         self._store = store
+        self._heads = heads
         self._guard = threading.Lock()
         self._led = False
         self._waiting: list[_Submission] = []
 
-    def submit(self, prepared: Prepared) -> list[Entry]:
-        """Append records, all or none of them; they are durable when this returns.
+    def submit(self, prepared: Prepared, *, signed: bool = False) -> Committed:
+        """Append records, all or none of them; they are durable when this returns, as is a head over them if wanted.
 
         Raises:
             LedgerWriteError: if one is out of order within its request, or they cannot be made durable.
+            LedgerTamperedError: if a head is wanted, and the entries contradict an earlier one.
         """
         self._store.check_process()
-        mine = _Submission(prepared, wake=threading.Event())
+        mine = _Submission(prepared, signed, wake=threading.Event())
         with self._guard:
             self._waiting.append(mine)
             mine.leads, self._led = not self._led, True
@@ -61,7 +74,7 @@ class GroupCommit:
             self._lead()
         if mine.error is not None:
             raise mine.error
-        return mine.entries
+        return Committed(mine.entries, mine.head)
 
     def _wait(self, mine: _Submission) -> None:
         """Wait to be written or to lead; whoever is interrupted leaves nobody waiting for him."""
@@ -82,6 +95,7 @@ class GroupCommit:
         try:
             with self._store.writing() as writer:
                 append_in_order(writer, batch)
+                self._sign(writer, [each for each in batch if each.signed and each.error is None])
         except LedgerError as error:
             _fail(batch, error)
         except BaseException as error:
@@ -97,6 +111,12 @@ class GroupCommit:
                     submission.leads = True
             for submission in (*batch, *following):
                 submission.wake.set()
+
+    def _sign(self, writer: Writer, wanting: Sequence[_Submission]) -> None:
+        if wanting:
+            head = self._heads.sign(writer)
+            for submission in wanting:
+                submission.head = head
 
 
 def append_in_order(writer: Writer, batch: Sequence[_Submission]) -> None:

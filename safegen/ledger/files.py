@@ -29,16 +29,6 @@ def create_whole(path: Path, text: str, *, mode: int) -> None:
     sync_folder(path.parent)
 
 
-def replace_whole(path: Path, text: str, *, mode: int) -> None:
-    """Create or replace a file at one stroke.
-
-    Raises:
-        OSError: if it cannot be written.
-    """
-    write_draft(path, text, mode=mode).replace(path)
-    sync_folder(path.parent)
-
-
 @contextmanager
 def draft_of(path: Path, *, mode: int = 0o644) -> Iterator[IO[bytes]]:
     """A fresh file beside `path` that replaces it, whole and durable, if the block ends well.

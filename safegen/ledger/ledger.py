@@ -1,21 +1,22 @@
 """The ledger that a guard writes: append records, sign tree heads, hand out receipts.
 
-Invariants: a record is durable when `append` returns; a checkpoint is signed over durable entries only, never
-contradicts an earlier one and never shrinks; a request ends once, whoever ends it; a ledger keeps its keys.
+Invariants: a record is durable when `append` returns; a checkpoint is durable with what it covers before anybody sees
+it, never contradicts an earlier one and never shrinks; a request ends once, whoever ends it; a ledger keeps its keys.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from safegen.errors import LedgerError, LedgerTamperedError, LedgerWriteError
-from safegen.ledger.checkpoint import Checkpoint, verify_checkpoint
+from safegen.errors import LedgerError
+from safegen.ledger import merkle
+from safegen.ledger.checkpoint import Checkpoint, parse_checkpoint
 from safegen.ledger.commit import GroupCommit, append_now
 from safegen.ledger.events import emit
-from safegen.ledger.files import replace_whole
 from safegen.ledger.folder import (
     CHECKPOINT_FILE,
     has_database,
@@ -25,7 +26,9 @@ from safegen.ledger.folder import (
     own_keys,
     publish_key,
 )
+from safegen.ledger.heads import Heads, check_extends
 from safegen.ledger.parts import SealedText, parse_timestamp, timestamp
+from safegen.ledger.publishing import CheckpointSink, FileSink, Publisher, Witness
 from safegen.ledger.reader import LedgerReader, build_receipt
 from safegen.ledger.record import Pruned, Record, Recovered, canonical_bytes
 from safegen.ledger.retention import first_not_older, remove_bodies
@@ -35,7 +38,7 @@ if TYPE_CHECKING:
     from safegen.ledger.keys import LedgerKeys
     from safegen.ledger.receipt import Receipt
     from safegen.ledger.store import Store
-    from safegen.ledger.transaction import Entry, Reader, Writer
+    from safegen.ledger.transaction import Entry
 
 DEFAULT_GRACE = timedelta(minutes=15)
 Clock = Callable[[], datetime]
@@ -49,11 +52,25 @@ def utc_now() -> datetime:
 class Ledger(LedgerReader):
     """A ledger to write. Use `Ledger.open`; threads may share it, processes each open their own."""
 
-    def __init__(self, store: Store, folder: Path, keys: LedgerKeys, clock: Clock) -> None:
+    def __init__(
+        self,
+        store: Store,
+        folder: Path,
+        keys: LedgerKeys,
+        clock: Clock,
+        *,
+        witnesses: Sequence[Witness] = (),
+        sinks: Sequence[CheckpointSink] = (),
+    ) -> None:
         super().__init__(store, folder)
         self._keys = keys
         self._clock = clock
-        self._commit = GroupCommit(store)
+        self._heads = Heads(folder, keys)
+        self._commit = GroupCommit(store, self._heads)
+        self._begun = ThreadPoolExecutor(max_workers=1, thread_name_prefix="safegen-ledger")
+        self._publisher = Publisher(
+            FileSink(folder / CHECKPOINT_FILE, store.writing), self._prove_growth, witnesses=witnesses, sinks=sinks
+        )
 
     @classmethod
     def open(
@@ -64,6 +81,8 @@ class Ledger(LedgerReader):
         clock: Clock = utc_now,
         create: bool = True,
         database: str | None = None,
+        witnesses: Sequence[Witness] = (),
+        sinks: Sequence[CheckpointSink] = (),
     ) -> Ledger:
         """Open the ledger in a folder, by default creating it and its keys on first use.
 
@@ -74,6 +93,8 @@ class Ledger(LedgerReader):
             create: whether a missing ledger is made.
             database: address of a PostgreSQL database, as postgresql://host/name, for a new ledger that is to live
                 there; afterwards the folder knows it. Passwords belong into ~/.pgpass.
+            witnesses: who cosigns checkpoints.
+            sinks: where checkpoints go besides the folder.
 
         Raises:
             LedgerWriteError: if it cannot be created or written.
@@ -89,7 +110,8 @@ class Ledger(LedgerReader):
         if database is not None:
             keep_address(folder, database)
         publish_key(folder, keys)
-        ledger = cls(open_store(folder, create=create), folder, keys, clock)
+        store = open_store(folder, create=create)
+        ledger = cls(store, folder, keys, clock, witnesses=witnesses, sinks=sinks)
         try:
             ledger._first_checkpoint()
         except LedgerError:
@@ -132,25 +154,47 @@ class Ledger(LedgerReader):
         Raises:
             LedgerWriteError: as for `append`.
         """
-        prepared = [(record, canonical_bytes(record)) for record in records]
-        entries = self._commit.submit(prepared)
-        for entry, (record, _) in zip(entries, prepared, strict=True):
-            emit(entry.index, entry.leaf_hash, record)
+        prepared = self._prepared(records)
+        entries = self._commit.submit(prepared).entries
+        self._emit(entries, (record for record, _ in prepared))
         return entries
+
+    def begin_append(self, records: Callable[[], Iterable[Record]]) -> Future[list[Entry]]:
+        """Begin to add records with one commit while the caller does something else; the result says how it went.
+
+        Args:
+            records: gives them; called in the background, before everything that is begun later.
+        """
+        return self._begun.submit(lambda: self.append_many(records()))
+
+    def append_signed(self, records: Iterable[Record]) -> Receipt:
+        """Add records with one commit that holds a checkpoint over them too; gives the receipt of the last one.
+
+        The checkpoint is durable with the entries, and is published soon after.
+
+        Raises:
+            LedgerWriteError: as for `append`.
+            LedgerTamperedError: if the entries contradict an earlier checkpoint; nothing is added then.
+        """
+        prepared = self._prepared(records)
+        entries, head = self._commit.submit(prepared, signed=True)
+        if head is None:
+            raise ValueError("there must be a record to sign")
+        self._emit(entries, (record for record, _ in prepared))
+        self._publisher.soon(head)
+        with self._store.reading() as reader:
+            return build_receipt(reader, entries[-1].index, head)
 
     def checkpoint(self) -> Checkpoint:
         """Sign the head of the tree over all durable entries, keep it, and publish it as the file `checkpoint`.
 
         Raises:
             LedgerTamperedError: if the entries contradict an earlier checkpoint; nothing is signed then.
-            LedgerWriteError: if it cannot be kept.
+            LedgerWriteError: if it cannot be kept or published.
         """
         with self._store.writing() as writer:
-            size, last = writer.size(), self._last_checkpoint(writer)
-            if last is not None:
-                _check_extends(writer, size, last)
-            signed = last if last is not None and last.size == size else self._keys.sign(size, writer.root(size))
-            self._keep(writer, signed)
+            signed = self._heads.sign(writer)
+        self._publisher.now(signed)
         return signed
 
     def receipt(self, index: int) -> Receipt:
@@ -160,7 +204,7 @@ class Ledger(LedgerReader):
             LedgerError: if there is no such entry.
         """
         with self._store.reading() as reader:
-            last = self._last_checkpoint(reader)
+            last = self._heads.last(reader)
         head = last if last is not None and index < last.size else self.checkpoint()
         if not 0 <= index < head.size:
             raise LedgerError(f"the ledger has no entry {index}", where=str(self._folder))
@@ -184,9 +228,8 @@ class Ledger(LedgerReader):
                 if row.request_id is None or now - parse_timestamp(opened.time) < grace:
                     continue
                 ends.append(Recovered(time=timestamp(now), request_id=row.request_id, reason=reason))
-            entries = append_now(writer, [(end, canonical_bytes(end)) for end in ends])
-        for entry, end in zip(entries, ends, strict=True):
-            emit(entry.index, entry.leaf_hash, end)
+            entries = append_now(writer, self._prepared(ends))
+        self._emit(entries, ends)
         return entries
 
     def prune(self, before: datetime, *, reason: str) -> int:
@@ -202,53 +245,40 @@ class Ledger(LedgerReader):
         with self._store.writing() as writer:
             stop = first_not_older(writer, timestamp(before), signed)
             record = Pruned(time=self.now(), stop=stop, reason=reason)
-            (entry,) = append_now(writer, [(record, canonical_bytes(record))])
+            (entry,) = append_now(writer, self._prepared([record]))
             count = remove_bodies(writer, record, entry.index)
         self._store.scrub()
-        emit(entry.index, entry.leaf_hash, record)
+        self._emit([entry], [record])
         self.checkpoint()
         return count
 
+    def close(self) -> None:
+        """Finish what was begun in the background, and let go of the files."""
+        self._begun.shutdown(wait=True)
+        self._publisher.close()
+        super().close()
+
+    def _prepared(self, records: Iterable[Record]) -> list[tuple[Record, bytes]]:
+        return [(record, canonical_bytes(record)) for record in records]
+
+    def _emit(self, entries: Iterable[Entry], records: Iterable[Record]) -> None:
+        for entry, record in zip(entries, records, strict=True):
+            emit(entry.index, entry.leaf_hash, record)
+
     def _first_checkpoint(self) -> None:
-        """Sign the empty tree of a new ledger, and hold an old one against its last checkpoint."""
+        """Sign the empty tree of a new ledger, and hold an old one against its last checkpoint.
+
+        What a crash kept from being published is published now.
+        """
         with self._store.reading() as reader:
-            last = self._last_checkpoint(reader)
+            last = self._heads.last(reader)
             if last is not None:
-                _check_extends(reader, reader.size(), last)
+                check_extends(reader, reader.size(), last)
         if last is None:
             self.checkpoint()
+        elif self._heads.published() is None or parse_checkpoint(self._heads.published() or "").size < last.size:
+            self._publisher.now(last)
 
-    def _last_checkpoint(self, reader: Reader) -> Checkpoint | None:
-        """The largest checkpoint known, whether the database has it or only the published file."""
-        published = self._folder / CHECKPOINT_FILE
-        try:
-            texts = [published.read_text(encoding="utf-8")] if published.exists() else []
-        except (OSError, ValueError) as error:
-            raise LedgerError(f"cannot read the published checkpoint: {error}", where=str(published)) from error
-        stored = reader.latest_checkpoint()
-        if stored is not None:
-            texts.append(stored)
-        known = [verify_checkpoint(text, self._keys.verifier_key) for text in texts]
-        return max(known, key=lambda checkpoint: checkpoint.size, default=None)
-
-    def _keep(self, writer: Writer, signed: Checkpoint) -> None:
-        """Store and publish while the write lock is held, so that the published size never falls."""
-        if writer.latest_checkpoint() != signed.text:
-            writer.add_checkpoint(signed.size, signed.text)
-        published = self._folder / CHECKPOINT_FILE
-        try:
-            replace_whole(published, signed.text, mode=0o644)
-        except OSError as error:
-            raise LedgerWriteError(
-                f"cannot publish the checkpoint: {error.strerror}",
-                where=str(published),
-                hint="free the disk or its mode",
-            ) from error
-
-
-def _check_extends(reader: Reader, size: int, last: Checkpoint) -> None:
-    hint = "keep the files as evidence, run `safegen audit verify`, restore a copy"
-    if last.size > size:
-        raise LedgerTamperedError(f"the ledger has {size} entries, but {last.size} were signed", hint=hint)
-    if reader.root(last.size) != last.root:
-        raise LedgerTamperedError(f"the first {last.size} entries are not those that were signed", hint=hint)
+    def _prove_growth(self, old: int, new: int) -> list[bytes]:
+        with self._store.reading() as reader:
+            return merkle.consistency_proof(reader.node, old, new)

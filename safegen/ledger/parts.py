@@ -142,7 +142,7 @@ class SealedText(ClosedModel):
 
     cipher: Literal["chacha20-poly1305"]
     nonce: Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{24}$")]
-    text: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9+/]+={0,2}$", max_length=16_000)]
+    text: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9+/]+={0,2}$", max_length=22_000)]
 
 
 class PolicyReference(ClosedModel):

@@ -22,7 +22,7 @@ from safegen.ledger.checkpoint import decode_base64, encode_base64
 from safegen.ledger.parts import SealedText
 
 PROMPT_KEYS_FILE = "prompt-keys.db"
-LONGEST_TEXT = 10_000
+LONGEST_TEXT = 16_000
 """Bytes of UTF-8 that can be sealed, so that a record with two texts stays below the limit of an entry."""
 _NONCE_BYTES = 12
 _BUSY_SECONDS = 10
@@ -40,7 +40,7 @@ class PromptKeys:
         """Encrypt a text under a new key, which is kept first.
 
         Raises:
-            LedgerWriteError: if the text is longer than 10,000 bytes, the field of this request is sealed already, or
+            LedgerWriteError: if the text is longer than 16,000 bytes, the field of this request is sealed already, or
                 the key cannot be kept.
         """
         content = text.encode("utf-8", "surrogatepass")

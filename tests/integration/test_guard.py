@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterator, Sequence
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -10,10 +12,10 @@ import pytest
 import torch
 from PIL import Image
 
-from safegen.errors import AdapterIntegrityError, LedgerError, ModelError, PolicyError
+from safegen.errors import AdapterIntegrityError, LedgerError, LedgerWriteError, ModelError, PolicyError
 from safegen.guard import Guard
 from safegen.guard.result import pixels_digest
-from safegen.ledger import LedgerReader, verify_ledger
+from safegen.ledger import Ledger, LedgerReader, PromptKeys, verify_ledger
 from safegen.models import BaseModel, DrawRequest
 from safegen.policy import load_policy
 from safegen.review import Question, Scores
@@ -150,6 +152,90 @@ def test_redacted_words_are_neither_drawn_nor_refused(open_guard: Any, base: Bas
     bare = base.draw(DrawRequest((result.decision.prompt,), (5,), steps=STEPS)).images[0]
     assert "fluent" not in result.decision.prompt
     assert result.images[0].pixels_sha256 == pixels_digest(bare)
+
+
+def records_of(guard: Guard) -> dict[str, Any]:
+    """The last record of each stage."""
+    with LedgerReader.open_read_only(guard.ledger_folder) as reader:
+        return {entry.record.stage: entry.record for entry in reader.entries()}
+
+
+def test_the_ledger_says_for_whom_why_and_who_decided(open_guard: Any) -> None:
+    """Audience, rule in shadow, what opened the gate, where it was drawn, and the reviewers whose word it was."""
+    shadow = """
+  - {id: trial, match: {phrases: [style]}, action: refuse, reason: Not yet., mode: shadow}
+"""
+    guard = open_guard([0.1], RULES + shadow)
+    guard.generate("a cat in style", seed=5, steps=1, audience={"tenant": "acme", "subject": "user-1"})
+    found = records_of(guard)
+    audience = found["requested"].audience
+    assert (audience.tenant, audience.age_gate) == ("acme", "unknown")
+    assert audience.subject_commitment not in (None, "user-1")
+    assert [(one.rule, one.action) for one in found["decided"].shadow] == [("trial", "refuse")]
+    assert [(one.kind, one.name) for one in found["decided"].decided_by] == [("rule", "erase")]
+    (opened,) = found["drawn"].permeabilities
+    assert (opened.phrase, opened.similarity) == ("cat", 1.0)
+    assert found["drawn"].images == (0,)
+    assert "processor" in found["drawn"].environment
+    assert [(one.kind, one.name) for one in found["closed"].decided_by] == [("reviewer", "told")]
+
+
+def test_a_policy_can_have_prompts_sealed(open_guard: Any) -> None:
+    """What was asked is in the ledger encrypted, opens with the folder's keys, and stands nowhere in the clear."""
+    guard = open_guard([], RULES + "records: {prompts: sealed}\n")
+    guard.generate("a zebra", negative_prompt="stripes", seed=5, steps=1)
+    record, folder = records_of(guard)["requested"], guard.ledger_folder
+    keys = PromptKeys(folder)
+    assert keys.open(record.request_id, "prompt", record.sealed_prompt) == "a zebra"
+    assert keys.open(record.request_id, "negative_prompt", record.sealed_negative_prompt) == "stripes"
+    assert not any(b"zebra" in path.read_bytes() for path in folder.iterdir())
+
+
+def test_content_credentials_are_accounted_for(open_guard: Any) -> None:
+    """A file that was signed after drawing is in the ledger with its digests before and after."""
+    guard = open_guard()
+    guard.sign_image = lambda png: png + b"signed"
+    (image,) = guard.generate("a dog", seed=5, steps=1).images
+    (outcome,) = records_of(guard)["closed"].images
+    assert image.png.endswith(b"signed")
+    assert outcome.signed_sha256 == hashlib.sha256(image.png).hexdigest()
+    assert outcome.png_sha256 == hashlib.sha256(image.png[: -len(b"signed")]).hexdigest()
+
+
+def test_redacted_prompts_are_committed_to_as_drawn(open_guard: Any) -> None:
+    """The ledger commits to what was asked and to what was drawn, which differ."""
+    redacting = """
+  - {id: no-fluent, match: {phrases: [in the style of fluent]}, action: redact}
+"""
+    guard = open_guard([], RULES + redacting)
+    result = guard.generate("a dog in the style of fluent", seed=5, steps=1)
+    found = records_of(guard)
+    assert found["decided"].drawn_prompt_commitment == guard._ledger.commit(result.decision.prompt)
+    assert found["requested"].prompt_commitment == guard._ledger.commit("a dog in the style of fluent")
+
+
+def test_what_no_disk_takes_hands_out_no_image(open_guard: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """If the last commit fails the call raises, and the request is found open, so that it is closed as recovered."""
+    guard = open_guard()
+    monkeypatch.setattr(Ledger, "append_signed", failing)
+    with pytest.raises(LedgerWriteError, match="disk is full"):
+        guard.generate("a dog", seed=5, steps=1)
+    assert stages(guard) == ["requested", "decided"]
+    assert len(guard._ledger.recover(grace=timedelta(0))) == 1
+
+
+def failing(*_: object) -> None:
+    raise LedgerWriteError("the disk is full")
+
+
+def test_nothing_is_drawn_if_the_first_commit_fails(open_guard: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """`requested` and `decided` are durable before the first step of drawing, or there is none."""
+    guard, steps = open_guard(), []
+    monkeypatch.setattr(Ledger, "append_many", failing)
+    with pytest.raises(LedgerWriteError, match="disk is full"):
+        guard.generate("a dog", seed=5, steps=2, progress=lambda done, _: steps.append(done))
+    assert steps == []
+    assert stages(guard) == []
 
 
 def test_one_rule_escalates_while_another_reseeds(open_guard: Any) -> None:

@@ -67,6 +67,8 @@ def test_a_broken_policy_leaves_the_old_one_in_force_until_it_is_mended(tmp_path
         assert refused(guard, "a dog")
         assert refused(guard, "a dog")
         assert "policy_changed" not in stages(guard)
+        assert stages(guard).count("policy_rejected") == 1
+        assert verify_ledger(guard.ledger_folder, guard.verifier_key).ok
         write(path, "robot", version=2)
         assert refused(guard, "a robot")
 

@@ -27,11 +27,15 @@ from safegen.ledger import (
     LedgerReader,
     PolicyChanged,
     Recovered,
+    canonical_bytes,
+    merkle,
     parse_record,
     verify_checkpoint,
     verify_ledger,
+    verify_receipt,
 )
-from safegen.ledger.files import create_whole, replace_whole
+from safegen.ledger.files import create_whole
+from safegen.ledger.publishing import FileSink
 from safegen.ledger.transaction import Writer
 from tests.unit.ledger.conftest import HEX, TIME, FakeClock, counting_random, requested, whole_request
 
@@ -145,6 +149,46 @@ def test_checkpoint_covers_all_and_is_published(ledger: Ledger, keys: LedgerKeys
     assert (checkpoint.size, checkpoint.root) == (5, ledger.root())
     assert verify_checkpoint((ledger.folder / "checkpoint").read_text(), keys.verifier_key) == checkpoint
     assert ledger.checkpoint() == checkpoint
+
+
+def test_signed_append_is_one_commit_with_its_checkpoint(ledger: Ledger, keys: LedgerKeys) -> None:
+    """The receipt of a signed append verifies, its head is stored with the entries, and it is published in the end."""
+    *first, last = whole_request("a")
+    begun = ledger.begin_append(lambda: first)
+    assert [entry.index for entry in begun.result()] == [0, 1, 2, 3]
+    receipt = ledger.append_signed([last])
+    assert verify_receipt(receipt, canonical_bytes(last), keys.verifier_key).size == 5
+    with ledger._store.reading() as reader:
+        assert reader.latest_checkpoint() == receipt.checkpoint
+    ledger.close()
+    assert (ledger.folder / "checkpoint").read_text() == receipt.checkpoint
+
+
+def test_signed_append_to_a_contradicted_ledger_adds_nothing(full_folder: Path, keys: LedgerKeys) -> None:
+    """If the published checkpoint says more than the ledger has, neither entry nor head is added."""
+    with Ledger.open(full_folder, keys=keys) as ledger:
+        (full_folder / "checkpoint").write_text(keys.sign(99, b"\x11" * 32).text)
+        with pytest.raises(LedgerTamperedError, match="16 entries, but 99 were signed"):
+            ledger.append_signed([requested("late")])
+        assert ledger.size == 15
+
+
+def test_a_smaller_checkpoint_never_replaces_a_larger_one(tmp_path: Path, keys: LedgerKeys) -> None:
+    """Whoever comes late leaves the published file as it is."""
+    sink = FileSink(tmp_path / "checkpoint")
+    for size in (5, 9, 7):
+        sink.publish(keys.sign(size, bytes([size]) * 32))
+    assert (tmp_path / "checkpoint").read_text().split("\n")[1] == "9"
+
+
+def test_what_a_crash_kept_from_being_published_is_published_at_the_next_start(
+    full_folder: Path, keys: LedgerKeys
+) -> None:
+    """A checkpoint that the database has and the published file has not is no tampering, and is put right."""
+    newest = (full_folder / "checkpoint").read_text()
+    (full_folder / "checkpoint").write_text(keys.sign(0, merkle.EMPTY_ROOT).text)
+    Ledger.open(full_folder, keys=keys).close()
+    assert (full_folder / "checkpoint").read_text() == newest
 
 
 def test_published_checkpoint_is_never_contradicted(full_folder: Path, keys: LedgerKeys) -> None:
@@ -436,9 +480,10 @@ def test_small_files_are_synced_before_they_appear(tmp_path: Path, monkeypatch: 
 
     monkeypatch.setattr("os.fsync", sync)
     monkeypatch.setattr(Path, "replace", replace)
-    replace_whole(tmp_path / "checkpoint", "text", mode=0o644)
+    checkpoint = LedgerKeys.generate("example.com/ledger").sign(0, merkle.EMPTY_ROOT)
+    FileSink(tmp_path / "checkpoint").publish(checkpoint)
     assert steps == ["file", "name", "folder"]
-    assert (tmp_path / "checkpoint").read_text() == "text"
+    assert (tmp_path / "checkpoint").read_text() == checkpoint.text
     steps.clear()
     create_whole(tmp_path / "keys.json", "text", mode=0o600)
     assert steps == ["file", "folder"]

@@ -93,12 +93,12 @@ def test_nothing_is_sealed_twice_or_too_long(folder: Path) -> None:
     """A second text for the same place, and one that would not fit a record, are errors; the longest fits twice."""
     folder.mkdir()
     keys = PromptKeys(folder)
-    first = keys.seal("a", "prompt", "x" * 10_000)
-    second = keys.seal("a", "negative_prompt", "x" * 10_000)
+    first = keys.seal("a", "prompt", "x" * 16_000)
+    second = keys.seal("a", "negative_prompt", "x" * 16_000)
     record = requested("a").model_copy(update={"sealed_prompt": first, "sealed_negative_prompt": second})
     assert len(canonical_bytes(record)) < 65_535
     with pytest.raises(LedgerWriteError, match="cannot be sealed"):
-        keys.seal("b", "prompt", "x" * 10_001)
+        keys.seal("b", "prompt", "x" * 16_001)
     with pytest.raises(LedgerWriteError, match="UNIQUE"):
         keys.seal("a", "prompt", "again")
 

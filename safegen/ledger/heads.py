@@ -1,0 +1,76 @@
+"""Signing tree heads: within the transaction that holds what they cover, and never against an earlier one.
+
+Invariants: a head is signed over the entries of the transaction that stores it, and leaves the process only once that
+transaction is durable; it never contradicts an earlier head, nor has fewer entries; no second head of one size is
+signed.
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from safegen.errors import LedgerError, LedgerTamperedError
+from safegen.ledger.checkpoint import Checkpoint, verify_checkpoint
+from safegen.ledger.folder import CHECKPOINT_FILE
+
+if TYPE_CHECKING:
+    from safegen.ledger.keys import LedgerKeys
+    from safegen.ledger.transaction import Reader, Writer
+
+_verified = lru_cache(maxsize=64)(verify_checkpoint)
+"""What was verified once need not be again: a text and a key always give the same."""
+
+
+class Heads:
+    """The signed heads of one ledger."""
+
+    def __init__(self, folder: Path, keys: LedgerKeys) -> None:
+        self._published = folder / CHECKPOINT_FILE
+        self._keys = keys
+
+    def last(self, reader: Reader) -> Checkpoint | None:
+        """The largest head known, whether the database has it or only the published file.
+
+        Raises:
+            LedgerTamperedError: if one is not signed by the ledger's key.
+            LedgerError: if the published file cannot be read.
+        """
+        texts = (reader.latest_checkpoint(), self.published())
+        known = [_verified(text, self._keys.verifier_key) for text in texts if text is not None]
+        return max(known, key=lambda checkpoint: checkpoint.size, default=None)
+
+    def published(self) -> str | None:
+        """The text of the published file; None if there is none.
+
+        Raises:
+            LedgerError: if it cannot be read.
+        """
+        try:
+            return self._published.read_text(encoding="utf-8") if self._published.exists() else None
+        except (OSError, ValueError) as error:
+            raise LedgerError(f"cannot read the published checkpoint: {error}", where=str(self._published)) from error
+
+    def sign(self, writer: Writer) -> Checkpoint:
+        """Sign the head over all entries, those of the open transaction included, and store it in that transaction.
+
+        Raises:
+            LedgerTamperedError: if the entries contradict an earlier head; nothing is signed then.
+        """
+        size, last = writer.size(), self.last(writer)
+        if last is not None:
+            check_extends(writer, size, last)
+        signed = last if last is not None and last.size == size else self._keys.sign(size, writer.root(size))
+        if writer.latest_checkpoint() != signed.text:
+            writer.add_checkpoint(signed.size, signed.text)
+        return signed
+
+
+def check_extends(reader: Reader, size: int, last: Checkpoint) -> None:
+    """Raise `LedgerTamperedError` if the `size` entries do not begin with those that were signed."""
+    hint = "keep the files as evidence, run `safegen audit verify`, restore a copy"
+    if last.size > size:
+        raise LedgerTamperedError(f"the ledger has {size} entries, but {last.size} were signed", hint=hint)
+    if reader.root(last.size) != last.root:
+        raise LedgerTamperedError(f"the first {last.size} entries are not those that were signed", hint=hint)
