@@ -96,7 +96,8 @@ class Attempts:
             steps=request.steps,
             guidance=request.guidance,
         )
-        with attach(self._base.targets(), [opening.attached() for opening in self.openings]):
+        openings = [opening.attached() for opening in self.openings]
+        with attach(self._base.targets(), openings, steps=request.steps):
             return self._base.draw(wanted, progress=progress).images
 
     def _record_drawn(self, pictures: Mapping[int, Image]) -> None:

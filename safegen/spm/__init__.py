@@ -1,9 +1,11 @@
 """SPM adapters: membranes, their files, their composition, the gate that opens them, the registry of shipped ones."""
 
-from safegen.spm.composition import Attached, attach
+from safegen.spm.composition import attach
 from safegen.spm.membrane import Membrane, MembraneSet, Targets
 from safegen.spm.registry import AdapterEntry, BaseEntry, ModelEntry, Registry
+from safegen.spm.rowwise import GuidanceHalves
 from safegen.spm.transport import Gate, paper_similarities, unigram_overlap
+from safegen.spm.updates import Attached, Rule
 from safegen.spm.weights import Resolved, SpmFile, read_spm, write_spm
 
 __all__ = [
@@ -11,11 +13,13 @@ __all__ = [
     "Attached",
     "BaseEntry",
     "Gate",
+    "GuidanceHalves",
     "Membrane",
     "MembraneSet",
     "ModelEntry",
     "Registry",
     "Resolved",
+    "Rule",
     "SpmFile",
     "Targets",
     "attach",

@@ -1,98 +1,86 @@
 """Attaches any number of SPMs to a denoiser, exactly, and takes them off again bit for bit.
 
-W' = W + sum over c of gamma_c * (alpha_c / r_c) * up_c down_c (arXiv 2312.16145, Eq. 9, generalised to rank r). The
-sum is folded into a new weight for the time of drawing, so a step costs what it costs bare. Invariants: the original
-`Parameter` objects are put back, untouched, on every way out; an SPM with gamma 0 folds nothing; one denoiser has at
-most one set attached at a time.
+y = W x + sum over c of gamma_c * (alpha_c / r_c) * up_c down_c x (arXiv 2312.16145, Eq. 9, generalised to rank r), with
+a gamma for each SPM and, where they differ, for each row of the batch. Invariants: modules get back their own
+`Parameter` and `forward`, untouched, on every way out; a closed set of SPMs leaves every module as it is; one denoiser
+has at most one set attached at a time (occupancy.py).
 """
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
-from weakref import WeakKeyDictionary
+from contextlib import ExitStack, contextmanager
 
 import torch
 from torch import nn
 
-from safegen.errors import AdapterError
+from safegen.spm.cost import FOLD_FROM_STEPS, STEPS
+from safegen.spm.folding import folded
 from safegen.spm.membrane import Target, Targets
-from safegen.spm.weights import SpmFile
+from safegen.spm.occupancy import occupy
+from safegen.spm.rowwise import GuidanceHalves, Layout, RowwiseForward
+from safegen.spm.updates import Attached, Rule, compose, group
 
-_ATTACHED: WeakKeyDictionary[nn.Module, str] = WeakKeyDictionary()
-_LOCK = threading.Lock()
-
-
-@dataclass(frozen=True, slots=True)
-class Attached:
-    """One SPM at one permeability.
-
-    Attributes:
-        spm: the file's content.
-        gamma: permeability; 0 leaves the model untouched.
-        name: what errors call it.
-    """
-
-    spm: SpmFile
-    gamma: float
-    name: str = ""
+_PATIENCE_S = 600.0
 
 
 @contextmanager
-def attach(targets: Targets, spms: Sequence[Attached]) -> Iterator[int]:
-    """Fold the SPMs into the targets' weights within the context; yields how many act (gamma != 0).
+def attach(
+    targets: Targets,
+    spms: Sequence[Attached],
+    rule: Rule = "exact",
+    *,
+    guidance_halves: GuidanceHalves = "both",
+    steps: int | None = None,
+    patience_s: float = _PATIENCE_S,
+) -> Iterator[int]:
+    """Let the SPMs act on the targets within the context; yields how many act (gamma != 0 for some row).
+
+    Another thread that has SPMs attached to the same modules is waited for, also by a set that is closed, since what is
+    drawn without membranes must not pass through somebody else's.
+
+    Args:
+        targets: the modules, by path.
+        spms: which, each with one permeability for the whole batch or one for each row of it.
+        rule: `exact`, or `released` to reproduce numbers made with the authors' script.
+        guidance_halves: where the membranes act under classifier-free guidance, whose batches are
+            [unconditional..., conditional...].
+        steps: how often the model is run within the context, if known; decides what is folded into the weights.
+        patience_s: seconds to wait for another thread.
 
     Raises:
         AdapterMismatchError: an SPM does not fit the targets; nothing is attached then.
-        AdapterError: SPMs are attached to these modules already.
+        AdapterError: SPMs are attached by this thread already, or by another one for longer than `patience_s`; or the
+            model is run on a batch of another number of rows than there are permeabilities.
+        ValueError: permeabilities for different numbers of rows, or one that is not finite.
     """
-    active = [item for item in spms if item.gamma != 0]
-    if not active:
-        yield 0
-        return
-    folded = _fold(targets, active)
-    _claim(targets, folded, ", ".join(item.name for item in active))
-    originals: list[tuple[Target, torch.Tensor]] = []
-    try:
-        for name, weight in folded.items():
+    active = [item for item in spms if item.opens]
+    grouping = group(spms)
+    updates = compose(targets, spms, grouping, rule) if active else {}
+    names = ", ".join(item.name for item in active) or "none of them open"
+    uniform = grouping.rows is None and guidance_halves == "both"
+    fold = uniform and (STEPS if steps is None else steps) >= FOLD_FROM_STEPS
+    layout = Layout(grouping, guidance_halves)
+    with occupy(targets, names=names, patience_s=patience_s), ExitStack() as restored:
+        for name, update in updates.items():
             module = targets[name]
-            originals.append((module, module.weight))
-            module.weight = nn.Parameter(weight, requires_grad=False)
+            if fold:
+                _swap_weight(module, folded(module.weight, update, 0), restored)
+            else:
+                stand_in = RowwiseForward(module, update, layout, steps=STEPS if steps is None else steps)
+                _swap_forward(module, stand_in, restored)
         yield len(active)
-    finally:
-        for module, parameter in originals:
-            module.weight = parameter
-        _release(targets, folded)
 
 
-@torch.no_grad()
-def _fold(targets: Targets, active: Sequence[Attached]) -> dict[str, torch.Tensor]:
-    sums: dict[str, torch.Tensor] = {}
-    for item in active:
-        for name, delta in item.spm.deltas(targets, where=item.name).items():
-            sums[name] = sums[name].add_(delta, alpha=item.gamma) if name in sums else delta.mul_(item.gamma)
-    # Same strides as the original, so that convolutions keep their memory format and their kernels.
-    return {
-        name: targets[name].weight.detach().add(delta.to(targets[name].weight.dtype)) for name, delta in sums.items()
-    }
+def _swap_weight(module: Target, weight: torch.Tensor, restored: ExitStack) -> None:
+    restored.callback(setattr, module, "weight", module.weight)
+    module.weight = nn.Parameter(weight, requires_grad=False)
 
 
-def _claim(targets: Targets, folded: dict[str, torch.Tensor], names: str) -> None:
-    with _LOCK:
-        for name in folded:
-            if (other := _ATTACHED.get(targets[name])) is not None:
-                raise AdapterError(
-                    f"SPMs are attached to this model already ({other})",
-                    where=name,
-                    hint="draw with one guard at a time, or load the model twice",
-                )
-        for name in folded:
-            _ATTACHED[targets[name]] = names
-
-
-def _release(targets: Targets, folded: dict[str, torch.Tensor]) -> None:
-    with _LOCK:
-        for name in folded:
-            _ATTACHED.pop(targets[name], None)
+def _swap_forward(module: Target, stand_in: RowwiseForward, restored: ExitStack) -> None:
+    own = module.__dict__.get("forward")
+    if own is None:
+        restored.callback(module.__dict__.pop, "forward", None)
+    else:  # somebody else's stand-in, such as an offloading hook
+        restored.callback(module.__dict__.__setitem__, "forward", own)
+    module.__dict__["forward"] = stand_in

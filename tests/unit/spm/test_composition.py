@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from safegen.errors import AdapterError, AdapterMismatchError
-from safegen.spm import Attached, MembraneSet, SpmFile, attach, read_spm, write_spm
+from safegen.spm import Attached, MembraneSet, SpmFile, attach, composition, read_spm, write_spm
 
 
 def modules() -> dict[str, nn.Linear | nn.Conv2d]:
@@ -106,3 +106,93 @@ def test_an_adapter_of_another_model_is_refused_whole(tmp_path: Path) -> None:
     other = {"a.linear": nn.Linear(7, 4), "b.conv": nn.Conv2d(3, 5, 3)}
     with pytest.raises(AdapterMismatchError, match="its target's weight"), attach(other, [Attached(spm, 1.0)]):
         pass
+
+
+def test_an_error_while_attaching_puts_back_what_was_swapped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Running out of memory at the second module leaves the first as it was, and the model free."""
+    targets = modules()
+    spm = random_spm(tmp_path / "s.safetensors", targets, 1, 1.0, 1)
+    own = targets["a.linear"].weight
+    done: list[str] = []
+
+    def failing(weight: torch.Tensor, *_: object) -> torch.Tensor:
+        if done:
+            raise MemoryError
+        done.append("a.linear")
+        return weight.detach().clone()
+
+    with monkeypatch.context() as patch:
+        patch.setattr(composition, "folded", failing)
+        with pytest.raises(MemoryError), attach(targets, [Attached(spm, 1.0)]):
+            pass
+    assert targets["a.linear"].weight is own
+    with attach(targets, [Attached(spm, 1.0)]) as active:
+        assert active == 1
+
+
+def test_a_forward_that_somebody_put_in_place_is_put_back(tmp_path: Path) -> None:
+    """An offloading hook's own `forward` acts while membranes do, and is there again afterwards."""
+    targets = modules()
+    spm = random_spm(tmp_path / "s.safetensors", targets, 1, 1.0, 1)
+    linear = targets["a.linear"]
+    calls: list[int] = []
+
+    def hooked(x: torch.Tensor) -> torch.Tensor:
+        calls.append(len(x))
+        return nn.Linear.forward(linear, x)
+
+    linear.forward = hooked  # type: ignore[method-assign]
+    with torch.no_grad(), attach(targets, [Attached(spm, [1.0, 0.0])]):
+        linear(torch.randn(2, 6))
+    assert calls == [2]
+    assert linear.forward is hooked
+
+
+def test_a_batch_of_other_rows_is_an_error(tmp_path: Path) -> None:
+    """Two permeabilities fit two rows or four (guidance), and nothing else."""
+    targets = modules()
+    spm = random_spm(tmp_path / "s.safetensors", targets, 1, 1.0, 1)
+    with torch.no_grad(), attach(targets, [Attached(spm, [1.0, 0.0])]):
+        assert targets["a.linear"](torch.randn(4, 6)).shape == (4, 4)
+        with pytest.raises(AdapterError, match="given for 2 rows, the model is run on a batch of 3"):
+            targets["a.linear"](torch.randn(3, 6))
+    with (
+        pytest.raises(AdapterError, match="3 rows has no two halves"),
+        attach(targets, [Attached(spm, 1.0)], guidance_halves="conditional"),
+    ):
+        targets["a.linear"](torch.randn(3, 6))
+
+
+def test_gradients_flow_through_a_mixed_batch(tmp_path: Path) -> None:
+    """Without `no_grad`, the input of a row that an SPM acts on gets the gradient of W + gamma * up down."""
+    targets = modules()
+    spm = random_spm(tmp_path / "s.safetensors", targets, 1, 1.0, 1)
+    x = torch.randn(2, 6, requires_grad=True)
+    with attach(targets, [Attached(spm, [1.0, 0.0])]):
+        targets["a.linear"](x).sum().backward()
+    down, up, _ = spm.layers["lora_unet_a_linear"]
+    weight = targets["a.linear"].weight.detach()
+    assert x.grad is not None
+    torch.testing.assert_close(x.grad, torch.stack([(weight + up @ down).sum(0), weight.sum(0)]))
+
+
+def test_weights_that_are_not_there_are_refused() -> None:
+    """An offloaded model's weights cannot be folded, and the error says so."""
+    with torch.device("meta"):
+        module = nn.Linear(3, 2)
+    spm = SpmFile({"lora_unet_a": (torch.ones(1, 3), torch.ones(2, 1), 1.0)}, {}, "")
+    with pytest.raises(AdapterError, match="not loaded"), attach({"a": module}, [Attached(spm, 1.0)]):
+        pass
+
+
+@pytest.mark.parametrize("steps", [1, 20])
+def test_half_precision_weights_keep_their_type(steps: int) -> None:
+    """bfloat16 modules give bfloat16, however the SPM is applied."""
+    module = nn.Linear(3, 2).to(torch.bfloat16)
+    spm = SpmFile({"lora_unet_a": (torch.ones(1, 3), torch.ones(2, 1), 1.0)}, {}, "")
+    x = torch.randn(2, 1, 3).to(torch.bfloat16)
+    with torch.no_grad(), attach({"a": module}, [Attached(spm, 1.0)], steps=steps):
+        got = module(x)
+    assert got.dtype == torch.bfloat16
+    expected = torch.nn.functional.linear(x.float(), module.weight.float() + 1, module.bias.float())
+    torch.testing.assert_close(got.float(), expected, rtol=2e-2, atol=2e-2)
