@@ -30,7 +30,7 @@ from torch.nn import functional as F
 from safegen.errors import TrainingError
 from safegen.models import TextReading, TrainableModel
 from safegen.spm import MembraneSet, SpmFile
-from safegen.spm.weights import layer_name
+from safegen.spm.layers import layer_name
 from safegen.training.alignment import align
 from safegen.training.reduced_rank import Fit, Regression, within_budget
 

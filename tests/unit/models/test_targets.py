@@ -10,7 +10,7 @@ from torch import nn
 from safegen.models.targets import mmdit_targets, unet_targets
 from safegen.spm import MembraneSet
 from safegen.spm.family import family_of
-from safegen.spm.weights import layer_name
+from safegen.spm.layers import layer_name
 from tests.families import BUILDERS, family_model
 
 

@@ -9,7 +9,7 @@ from torch import nn
 from safegen.errors import AdapterFamilyError, AdapterLayerError, AdapterShapeError
 from safegen.spm import SpmFile
 from safegen.spm.family import family_of
-from safegen.spm.weights import layer_name
+from safegen.spm.layers import layer_name
 
 BLOCK = "down_blocks.1.attentions.0.transformer_blocks.0"
 
