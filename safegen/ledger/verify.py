@@ -8,7 +8,7 @@ leave some honestly.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from pathlib import Path
 
@@ -56,7 +56,11 @@ class VerificationReport(ClosedModel):
 
 
 def verify_ledger(
-    ledger: Path | Store, verifier_key: str | VerifierKey, *, known_checkpoints: Iterable[str] = ()
+    ledger: Path | Store,
+    verifier_key: str | VerifierKey,
+    *,
+    known_checkpoints: Iterable[str] = (),
+    progress: Callable[[int], None] | None = None,
 ) -> VerificationReport:
     """Verify all entries, tree nodes, checkpoints and stage orders of a ledger.
 
@@ -65,6 +69,7 @@ def verify_ledger(
         verifier_key: the public key that the verifier trusts.
         known_checkpoints: checkpoints that the verifier kept, e.g. from receipts. They alone show a ledger that was set
             back as a whole to an earlier state.
+        progress: called with the number of entries verified, now and then.
 
     Raises:
         LedgerError: if the ledger or the key cannot be read.
@@ -72,14 +77,14 @@ def verify_ledger(
     key = VerifierKey.parse(verifier_key) if isinstance(verifier_key, str) else verifier_key
     if isinstance(ledger, Store):
         with ledger.reading() as reader:
-            return _Verification(key).run(StoredLog(reader), known_checkpoints)
+            return _Verification(key, progress).run(StoredLog(reader), known_checkpoints)
     if ledger.is_file():
         exported = ExportedLog(ledger)
-        return _Verification(key).run(exported, [*exported.published(), *known_checkpoints])
+        return _Verification(key, progress).run(exported, [*exported.published(), *known_checkpoints])
     store = open_store(ledger, read_only=True)
     try:
         with store.reading() as reader:
-            return _Verification(key).run(StoredLog(reader), [*known_checkpoints, *_published(ledger)])
+            return _Verification(key, progress).run(StoredLog(reader), [*known_checkpoints, *_published(ledger)])
     finally:
         store.close()
 
@@ -95,8 +100,9 @@ def _published(folder: Path) -> list[str]:
 class _Verification:
     """One pass over the entries, in order. Keeps hashes and request states in memory, and no bodies."""
 
-    def __init__(self, key: VerifierKey) -> None:
+    def __init__(self, key: VerifierKey, progress: Callable[[int], None] | None) -> None:
         self._key = key
+        self._progress = progress
         self._problems: list[Problem] = []
         self._tree = merkle.Frontier()
         self._roots = {0: merkle.EMPTY_ROOT}
@@ -152,6 +158,8 @@ class _Verification:
                 self._entry(row, page.nodes)
             for entry, level in page.nodes or ():
                 self._report("node.surplus", f"a tree node is stored at level {level} where none ends", entry)
+            if self._progress is not None:
+                self._progress(due)
         self._due = due
 
     def _strays(self, log: StoredLog) -> None:

@@ -233,3 +233,11 @@ def test_open_store_is_verified_alike(ledger: Ledger) -> None:
     """A process verifies the ledger that it holds open."""
     ledger.append_many(whole_request("a"))
     assert verify_ledger(ledger._store, ledger.verifier_key).unsigned_tail == 5
+
+
+def test_progress_is_told(full_folder: Path, keys: LedgerKeys) -> None:
+    """Whoever waits for a verification learns how far it has come, and at last that all was seen."""
+    seen: list[int] = []
+    verify_ledger(full_folder, keys.verifier_key, progress=seen.append)
+    assert seen[-1] == 15
+    assert seen == sorted(seen)
