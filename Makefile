@@ -30,7 +30,7 @@ $(VENV)/installed: $(VENV)/created pyproject.toml
 	touch $@
 
 $(VENV)/installed-dev: $(VENV)/installed pyproject.toml
-	$(BIN)/pip install --quiet -c constraints.txt -e '.[dev,train,audit,postgresql]'
+	$(BIN)/pip install --quiet -c constraints.txt -e '.[dev,train,audit,postgresql,serve]'
 	touch $@
 
 clean:

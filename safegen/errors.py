@@ -210,3 +210,15 @@ class TrainingError(SafegenError):
     """A training run cannot start, resume or go on."""
 
     code = "training"
+
+
+class ConsoleError(SafegenError):
+    """The auditor's console cannot start or go on."""
+
+    code = "console"
+
+
+class ConsoleRequestError(ConsoleError):
+    """What a user asked the console for makes no sense."""
+
+    code = "console.request"

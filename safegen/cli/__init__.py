@@ -9,12 +9,13 @@ import sys
 
 import typer
 
-from safegen.cli import audit, demo, generate, policy, spm
+from safegen.cli import audit, console, demo, generate, policy, spm
 from safegen.errors import SafegenError
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
 app.command("generate")(generate.generate)
 app.command("demo")(demo.demo)
+app.command("console")(console.console)
 app.add_typer(policy.app, name="policy")
 app.add_typer(spm.app, name="spm")
 app.add_typer(audit.app, name="audit")
