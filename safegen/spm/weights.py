@@ -19,7 +19,7 @@ from safegen.errors import AdapterFamilyError, AdapterLayerError, AdapterShapeEr
 from safegen.spm.family import FAMILIES, family_of, name_of
 from safegen.spm.layers import ALPHA, DOWN, UP, Layer, layer_name, read_layers
 from safegen.spm.membrane import MembraneSet, Target, Targets
-from safegen.spm.tensor_reading import read_tensors
+from safegen.spm.tensor_reading import TensorFile, read_tensors
 from safegen.spm.tensor_writing import write_tensors
 
 
@@ -52,6 +52,21 @@ class SpmFile:
     layers: Mapping[str, Layer]
     metadata: Mapping[str, str]
     digest: str
+
+    @classmethod
+    def of(cls, content: TensorFile, where: str) -> SpmFile:
+        """The SPM in a safetensors file that was read.
+
+        Raises:
+            AdapterIntegrityError: not an SPM; one of its kinds for each fault.
+            AdapterShapeError: a layer has a shape that no layer has.
+        """
+        return cls(layers=read_layers(content, where), metadata=content.metadata, digest=content.digest)
+
+    @property
+    def family(self) -> str:
+        """The family that the layers' names and shapes tell, whatever the metadata says; "" if they tell none."""
+        return family_of({name: (up.shape[0], *down.shape[1:]) for name, (down, up, _) in self.layers.items()})
 
     @property
     def parameters(self) -> int:
@@ -93,8 +108,7 @@ class SpmFile:
         }
 
     def _check_family(self, target_shapes: Mapping[str, Sequence[int]], where: str) -> None:
-        model, stated = family_of(target_shapes), self.metadata.get("family", "")
-        own = family_of({name: (up.shape[0], *down.shape[1:]) for name, (down, up, _) in self.layers.items()})
+        model, own, stated = family_of(target_shapes), self.family, self.metadata.get("family", "")
         family = own or (stated if stated in FAMILIES else "")
         if not (model and family) or family == model:
             return
@@ -135,8 +149,7 @@ def read_spm(path: Path, *, expected: str | None = None) -> SpmFile:
         AdapterShapeError: a layer has a shape that no layer has.
         AdapterDuplicateError: the header names a tensor twice.
     """
-    content = read_tensors(path, expected=expected)
-    return SpmFile(layers=read_layers(content, str(path)), metadata=content.metadata, digest=content.digest)
+    return SpmFile.of(read_tensors(path, expected=expected), str(path))
 
 
 def write_spm(path: Path, membranes: MembraneSet, metadata: Mapping[str, object]) -> str:

@@ -2,87 +2,62 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 import torch
-from diffusers import FluxTransformer2DModel, SD3Transformer2DModel, UNet2DConditionModel
 from torch import nn
 
-from safegen.models.targets import mmdit_targets, unet_targets
-from safegen.spm import MembraneSet
+from safegen.errors import ModelError
+from safegen.models import BaseModel
+from safegen.models.layouts import folder_targets, published_targets
+from safegen.spm import MembraneSet, Registry
 from safegen.spm.family import family_of
 from safegen.spm.layers import layer_name
 from tests.families import BUILDERS, family_model
 
-
-def sd1() -> dict[str, nn.Linear | nn.Conv2d]:
-    return unet_targets(UNet2DConditionModel(sample_size=64, cross_attention_dim=768, attention_head_dim=8))
-
-
-def sd2() -> dict[str, nn.Linear | nn.Conv2d]:
-    return unet_targets(
-        UNet2DConditionModel(
-            sample_size=96, cross_attention_dim=1024, attention_head_dim=[5, 10, 20, 20], use_linear_projection=True
-        )
-    )
-
-
-def sdxl() -> dict[str, nn.Linear | nn.Conv2d]:
-    return unet_targets(
-        UNet2DConditionModel(
-            sample_size=128,
-            cross_attention_dim=2048,
-            attention_head_dim=[5, 10, 20],
-            block_out_channels=(320, 640, 1280),
-            down_block_types=("DownBlock2D", "CrossAttnDownBlock2D", "CrossAttnDownBlock2D"),
-            up_block_types=("CrossAttnUpBlock2D", "CrossAttnUpBlock2D", "UpBlock2D"),
-            transformer_layers_per_block=[1, 2, 10],
-            use_linear_projection=True,
-            addition_embed_type="text_time",
-            addition_time_embed_dim=256,
-            projection_class_embeddings_input_dim=2816,
-        )
-    )
-
-
-def sd3() -> dict[str, nn.Linear | nn.Conv2d]:
-    return mmdit_targets(
-        SD3Transformer2DModel(
-            sample_size=128,
-            num_layers=24,
-            attention_head_dim=64,
-            num_attention_heads=24,
-            joint_attention_dim=4096,
-            caption_projection_dim=1536,
-            pooled_projection_dim=2048,
-            pos_embed_max_size=192,
-        )
-    )
-
-
-def flux() -> dict[str, nn.Linear | nn.Conv2d]:
-    return mmdit_targets(FluxTransformer2DModel(guidance_embeds=True))
-
-
-REAL = [
-    (sd1, "sd1", 192, 423_936),
-    (sd2, "sd2", 192, 432_128),
-    (sdxl, "sdxl", 722, 2_659_840),
-    (sd3, "sd3", 285, 1_308_672),
-    (flux, "flux", 418, 4_085_760),
+COUNTS = [
+    ("sd1", 192, 423_936),
+    ("sd2", 192, 432_128),
+    ("sdxl", 722, 2_659_840),
+    ("sd3", 285, 1_308_672),
+    ("flux", 418, 4_085_760),
 ]
 
 
-@pytest.mark.parametrize(("build", "family", "modules", "parameters"), REAL, ids=[row[1] for row in REAL])
-def test_real_configurations_have_the_stated_modules_and_parameters(
-    build: object, family: str, modules: int, parameters: int
+@pytest.mark.parametrize(("family", "modules", "parameters"), COUNTS)
+def test_published_configurations_have_the_stated_modules_and_parameters(
+    family: str, modules: int, parameters: int
 ) -> None:
     """At rank 1: SD 1.4 as arXiv 2312.16145 states, and as docs/decisions/0010 counts for the others."""
+    targets = published_targets(family)
     with torch.device("meta"):
-        targets = build()  # type: ignore[operator]
         membranes = MembraneSet(targets, rank=1)
     assert len(targets) == modules
     assert sum(parameter.numel() for parameter in membranes.parameters()) == parameters
     assert family_of({layer_name(path): module.weight.shape for path, module in targets.items()}) == family
+    assert all(module.weight.is_meta for module in targets.values())
+
+
+def test_a_folder_gives_its_models_targets_without_weights(base: BaseModel, registry: Registry) -> None:
+    """The configuration alone gives the same paths and shapes as the loaded model."""
+    found = folder_targets(registry.folder / registry.base("sticker").path)
+    loaded = base.targets()
+    assert [(path, module.weight.shape) for path, module in found.items()] == [
+        (path, module.weight.shape) for path, module in loaded.items()
+    ]
+
+
+@pytest.mark.parametrize("content", [None, "{", "[]", "{}", '{"_class_name": "Other"}'])
+def test_folders_without_a_known_denoiser_are_refused(content: str | None, tmp_path: Path) -> None:
+    """No configuration, an unreadable one and an unknown one are errors that name the file."""
+    if content is not None:
+        (tmp_path / "unet").mkdir()
+        (tmp_path / "unet/config.json").write_text(content)
+    with pytest.raises(ModelError, match=tmp_path.name):
+        folder_targets(tmp_path)
+    with pytest.raises(ModelError, match="no family 'sd9'"):
+        published_targets("sd9")
 
 
 @pytest.mark.parametrize("family", BUILDERS)
