@@ -13,11 +13,12 @@ import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+from policy_disguises import disguised, disguised_twice
 from policy_prompts import PHRASES, SCUNTHORPE_LIST, captions, evasions
 from reporting import RESULTS, Report
 
@@ -56,17 +57,35 @@ def touched(policy: Policy, prompt: str) -> bool:
 
 
 def evasion_suite(report: Report, policy: Policy, each: int) -> None:
-    asked, caught, missed = Counter[str](), Counter[str](), dict[str, str]()
-    for technique, phrase, prompt in evasions(each=each):
-        found = any(match.phrase == phrase for match in decide(policy, PromptRequest(prompt=prompt)).matches)
-        asked[technique] += 1
-        caught[technique] += found
-        if not found:
-            missed.setdefault(technique, f"{phrase}: {prompt!r}")
-    rows = [(name, asked[name], caught[name], caught[name] / asked[name], missed.get(name, "")) for name in asked]
-    report.tables.append(("disguises", ("technique", "variants", "caught", "share", "first one missed"), rows))
-    report.at_least("variants in the evasion suite", asked.total(), 5000, "prompts")
-    report.at_least("disguises caught", caught.total() / asked.total(), 0.99)
+    """Two makers of disguises that share nothing, and two techniques of the second one after the other."""
+    asked = 0
+    suites = (
+        ("disguises", evasions(each=each), 0.99),
+        ("disguises of a second maker", disguised(PHRASES, each=each), 0.99),
+        ("two techniques in turn", disguised_twice(PHRASES, count=2000 * each), 0.95),
+    )
+    for title, suite, bar in suites:
+        count, share = caught(report, policy, title, suite)
+        asked += count
+        report.at_least(f"{title} caught", share, bar)
+    report.at_least("variants in the evasion suites", asked, 5000, "prompts")
+
+
+def caught(report: Report, policy: Policy, title: str, suite: Iterable[tuple[str, str, str]]) -> tuple[int, float]:
+    """How many disguises there are, and which share of them is seen through; one row a technique."""
+    asked, found, missed = Counter[str](), Counter[str](), dict[str, str]()
+    total = hits = 0
+    for name, phrase, prompt in suite:
+        hit = any(match.phrase == phrase for match in decide(policy, PromptRequest(prompt=prompt)).matches)
+        total, hits = total + 1, hits + hit
+        for technique in name.split(" + "):
+            asked[technique] += 1
+            found[technique] += hit
+            if not hit:
+                missed.setdefault(technique, f"{phrase}: {prompt!r}"[:100])
+    rows = [(name, asked[name], found[name], found[name] / asked[name], missed.get(name, "")) for name in asked]
+    report.tables.append((title, ("technique", "variants", "caught", "share", "first one missed"), rows))
+    return total, hits / total
 
 
 def benign_suite(report: Report, policy: Policy, prompts: Sequence[str]) -> None:

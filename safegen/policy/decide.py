@@ -176,7 +176,8 @@ def _longest(found: Iterable[_Found]) -> list[_Found]:
 
 
 def _match(found: _Found, action: Action, words: Sequence[Word], prompt: str) -> RuleMatch:
-    start, end = words[found.first].start, words[found.last].end
+    places = words[found.first : found.last + 1]
+    start, end = min(word.start for word in places), max(word.end for word in places)
     trigger = found.trigger
     return RuleMatch(
         rule=trigger.owner,

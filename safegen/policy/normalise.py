@@ -9,12 +9,16 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from bisect import bisect_left
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import groupby
-from typing import TypeAlias
+from typing import NamedTuple, TypeAlias
 
 from safegen.policy.confusables import latin_letter
+from safegen.policy.escapes import unescaped
+from safegen.policy.mirrors import overridden, turned_round, upside_down
 
 _BLANK_LETTERS = frozenset("\u034f\u115f\u1160\u17b4\u17b5\u180b\u180c\u180d\u180f\u3164\uffa0")
 """Characters that draw nothing, though Unicode files them under letters or marks."""
@@ -24,6 +28,12 @@ _WEIGHT = re.compile(rf"(?:\s*+:{_NUMBER})++(?=[)\]}}])")
 _TAG = re.compile(r"<[a-z][a-z_]*:[^<>]*>")
 """A tag that loads weights, e.g. `<lora:name:0.8>`; its words count, and do not part those around it."""
 _BREAK = re.compile(r"\bBREAK\b")
+_WEIGHT_BEHIND = re.compile(
+    r"(?<=::)[+-]?(?:\d++(?:\.\d*+)?|\.\d++)|[(\[{][^()\[\]{}]*+[)\]}]([+-]?(?:\d++(?:\.\d*+)?|\.\d++)|\++|-++)(?![^\s,.;)\]}])"
+)
+"""The weight in `(word)1.3`, `(word)++` or `word::2`."""
+BARRIER = "\ue000"
+"""Stands between texts that are read one after the other and do not belong together; nobody else can write it."""
 _FILLER = "."
 _CONTROL = re.compile(r"[\x00-\x08\x0e-\x1b\x7f]")
 _ASCII_WORD = re.compile("[a-z0-9]+")
@@ -32,6 +42,8 @@ _FIRST_DIACRITIC_CLASS = 200
 _LEAST_VISIBLE_VARIATION, _LAST_VARIATION = "\ufe00", "\ufe0f"
 _SUPPLEMENTARY_VARIATIONS = ("\U000e0100", "\U000e01ef")
 _MOST_REMEMBERED = 1 << 15
+_MOST_ESCAPED = 3
+"""Escapes inside escapes that are undone."""
 
 Span: TypeAlias = tuple[str, int, int]
 """A piece of text and where it begins and ends."""
@@ -42,6 +54,15 @@ class Word:
     """One word: its comparable form and the span `start:end` of the original text."""
 
     text: str
+    start: int
+    end: int
+
+
+class _Cell(NamedTuple):
+    """One comparable character, the Latin letter that it looks like, and the span of the text that it came from."""
+
+    text: str
+    latin: str
     start: int
     end: int
 
@@ -66,7 +87,7 @@ class Folded:
         """The span of the original text that the characters `start:end` came from."""
         if self.starts is None or self.ends is None:
             return start, end
-        return self.starts[start], self.ends[end - 1]
+        return min(self.starts[start], self.starts[end - 1]), max(self.ends[start], self.ends[end - 1])
 
 
 def normalise(text: str) -> tuple[Word, ...]:
@@ -105,8 +126,25 @@ def words_of(chunk: str) -> tuple[Span, ...]:
     return tuple(words)
 
 
-def fold(text: str) -> Folded:
-    """A text in comparable characters, without prompt syntax."""
+def fold(text: str, *, layers: int = _MOST_ESCAPED) -> Folded:
+    """A text in comparable characters, without prompt syntax; `layers` of escapes are undone.
+
+    What is shown backwards stands at the end once more, as it is shown.
+    """
+    plain = unescaped(text) if layers else None
+    if plain is None:
+        return _fold_plain(text)
+    inner = fold(plain.text, layers=layers - 1)
+    starts, ends = inner.starts or range(len(plain.text)), inner.ends or range(1, len(plain.text) + 1)
+    return Folded(
+        inner.text,
+        inner.latin,
+        tuple(plain.starts[at] for at in starts),
+        tuple(plain.ends[at - 1] for at in ends),
+    )
+
+
+def _fold_plain(text: str) -> Folded:
     if "BREAK" in text and not text.isupper():
         text = _BREAK.sub(lambda found: _FILLER * len(found[0]), text)
     if text.isascii() and not _CONTROL.search(text):
@@ -114,14 +152,14 @@ def fold(text: str) -> Folded:
         folded = Folded(lowered, lowered)
     else:
         folded = _fold_characters(text)
-    if ":" in folded.text:
+    if ":" in folded.text or (")" in folded.text and _WEIGHT_BEHIND.search(folded.text)):
         folded = _without_syntax(folded)
     return folded
 
 
 def _without_syntax(folded: Folded) -> Folded:
     """Weights and tags filled up, so that what stands around them is side by side; words of tags come last."""
-    text, latin = _filled(_WEIGHT, folded.text), folded.latin
+    text, latin = _filled_behind(_filled(_WEIGHT, folded.text)), folded.latin
     tags = [found.span() for found in _TAG.finditer(text)]
     if text != folded.text:
         latin = "".join(
@@ -145,19 +183,46 @@ def _filled(pattern: re.Pattern[str], text: str) -> str:
     return pattern.sub(lambda found: _FILLER * len(found[0]), text)
 
 
+def _filled_behind(text: str) -> str:
+    for found in reversed(list(_WEIGHT_BEHIND.finditer(text))):
+        start, end = found.span(1) if found[1] else found.span()
+        text = text[:start] + _FILLER * (end - start) + text[end:]
+    return text
+
+
 def _fold_characters(text: str) -> Folded:
     """Comparable characters; a base character and its combining marks are folded together."""
-    folded: list[str] = []
-    latin: list[str] = []
-    starts: list[int] = []
-    ends: list[int] = []
+    cells: list[_Cell] = []
     for cluster, start, end in _clusters(text):
         out, look = _fold(cluster)
-        folded.append(out)
-        latin.append(look)
-        starts += [start] * len(out)
-        ends += [end] * len(out)
-    return Folded("".join(folded), "".join(latin), tuple(starts), tuple(ends))
+        cells += [_Cell(one, seen, start, end) for one, seen in zip(out, look, strict=True)]
+    cells += list(_backwards(text, cells))
+    return Folded(
+        "".join([cell.text for cell in cells]),
+        "".join([cell.latin for cell in cells]),
+        tuple([cell.start for cell in cells]),
+        tuple([cell.end for cell in cells]),
+    )
+
+
+def _backwards(text: str, cells: Sequence[_Cell]) -> Iterator[_Cell]:
+    """What is shown backwards, as it is shown, each piece after a space."""
+    span = overridden(text)
+    if span is not None:
+        starts = [cell.start for cell in cells]
+        yield from _apart(cells[bisect_left(starts, span[0]) : bisect_left(starts, span[1])][::-1])
+    turned = upside_down([cell.text for cell in cells], [cell.latin for cell in cells])
+    if turned is not None:
+        shown = [(turned_round(cell.text, cell.latin), cell) for cell in cells[slice(*turned)]]
+        upright = [_Cell(look, look, cell.start, cell.end) for look, cell in shown]
+        yield from _apart(upright[::-1])
+        yield from _apart(upright)
+
+
+def _apart(cells: Sequence[_Cell]) -> Iterator[_Cell]:
+    if cells:
+        yield from (_Cell(one, one, cells[0].start, cells[0].end) for one in f" {BARRIER} ")
+    yield from cells
 
 
 def _clusters(text: str) -> list[Span]:
@@ -166,7 +231,7 @@ def _clusters(text: str) -> list[Span]:
     for position, character in enumerate(text):
         if _is_invisible(character):
             continue
-        if found and not character.isascii() and unicodedata.combining(character):
+        if found and not character.isascii() and unicodedata.category(character)[0] == "M":
             cluster, start, _ = found[-1]
             found[-1] = (cluster + character, start, position + 1)
         else:
@@ -177,15 +242,21 @@ def _clusters(text: str) -> list[Span]:
 @lru_cache(maxsize=_MOST_REMEMBERED)
 def _fold(cluster: str) -> tuple[str, str]:
     """NFKD, diacritics off, casefold, twice, because casefolding can bring back what decomposes; and its Latin look."""
-    folded = cluster
+    folded = _undecorated(cluster) if len(cluster) > 1 else cluster
     for _ in range(2):
         decomposed = unicodedata.normalize("NFKD", folded)
         bare = "".join(one for one in decomposed if not _is_diacritic(one) and not _is_invisible(one))
         folded = unicodedata.normalize("NFKD", bare.casefold())
-    look = latin_letter(unicodedata.normalize("NFKD", cluster)[:1])
+    look = latin_letter(cluster[0]) or latin_letter(unicodedata.normalize("NFKD", cluster)[:1])
     if len(folded) == 1 and not folded.isascii() and look:
         return folded, look
     return folded, "".join(latin_letter(one) or one for one in folded)
+
+
+def _undecorated(cluster: str) -> str:
+    """A Latin letter, a digit, a sign, or what looks like one, without marks of whatever script; else the cluster."""
+    base = unicodedata.normalize("NFKD", cluster[0])[:1].casefold()
+    return cluster[0] if base.isascii() or latin_letter(base) else cluster
 
 
 def _is_diacritic(character: str) -> bool:
@@ -204,7 +275,7 @@ def _is_invisible(character: str) -> bool:
     first, last = _SUPPLEMENTARY_VARIATIONS
     if first <= character <= last:
         return True
-    return unicodedata.category(character) in {"Cf", "Cc", "Cs"} and not character.isspace()
+    return unicodedata.category(character) in {"Cf", "Cc", "Cs", "Co"} and not character.isspace()
 
 
 @lru_cache(maxsize=_MOST_REMEMBERED)

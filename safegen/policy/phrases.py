@@ -11,8 +11,11 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Generic, NamedTuple, TypeVar
 
-from safegen.policy.disguise import Part, Vocabulary, joined, parts_of, spelt_out
-from safegen.policy.normalise import Folded, Span, Word, chunks, fold, normalise, words_of
+from safegen.policy.disguise import Vocabulary
+from safegen.policy.letters import SIGNS, drawn_word, shapes_read
+from safegen.policy.normalise import BARRIER, Folded, Span, Word, chunks, fold, normalise, words_of
+from safegen.policy.ordinary import is_ordinary
+from safegen.policy.spelling import BREAK, Part, Piece, is_ragged, joined, mended, parts_of, piece_of, spelt_out
 
 Meaning = TypeVar("Meaning")
 _HISSING = ("s", "x", "z", "ch", "sh")
@@ -22,6 +25,8 @@ _FEWEST_LETTERS = 3
 """Single letters that make it worth while to look for words that are spelt out."""
 _SHORTEST_RUN_TOGETHER = 6
 """Letters of a phrase of several words that is also found without the spaces."""
+_SIGNS = frozenset(SIGNS)
+_AROUND_WORDS = ",.;:?\"'"
 
 
 @dataclass(slots=True)
@@ -41,16 +46,33 @@ class _Look(NamedTuple):
     Attributes:
         plain: its words with spaces between them.
         edges: `(first, last, word)` for each word of the vocabulary that the words `first..last` may be.
+        parts: what words may be put together from; None if the chunk is one word of plain letters.
+        piece: its only part, if there is but one.
+        ragged: whether the piece is no word by itself.
+        begins: whether a word that is looked for may begin with the piece.
+        ends: whether one may end with it.
         singles: how many of its parts are one character.
-        lone: whether it is nothing but a letter that is no word by itself.
+        barrier: whether what stands before and behind it does not belong together.
     """
 
     plain: str
     words: tuple[Span, ...]
     edges: tuple[tuple[int, int, str], ...]
-    parts: tuple[Part, ...]
+    parts: tuple[Part, ...] | None
+    piece: str | None
+    ragged: bool
+    begins: bool
+    ends: bool
     singles: int
-    lone: bool
+    barrier: bool = False
+
+    @property
+    def letters(self) -> tuple[Part, ...]:
+        """Its parts."""
+        if self.parts is not None:
+            return self.parts
+        text, start, end = self.words[0]
+        return (Part(text, start, end, 0, 0),)
 
 
 class Reading(Generic[Meaning]):
@@ -75,6 +97,7 @@ class PhraseIndex(Generic[Meaning]):
                     self._add(variant, meaning)
                     vocabulary.update(variant)
         self._vocabulary = Vocabulary(vocabulary)
+        self._longest_cut = 2 * max(map(len, vocabulary), default=0)
         self._remembered = lru_cache(maxsize=_MOST_REMEMBERED)(self._look)
 
     def read(self, prompt: str) -> Reading[Meaning]:
@@ -89,32 +112,50 @@ class PhraseIndex(Generic[Meaning]):
         else:
             looks = [self._seen(*pair) for pair in zip(folded.text.split(), folded.latin.split(), strict=True)]
         normalised = " ".join([look.plain for look in looks if look.plain])
-        spelt = sum([look.singles for look in looks]) >= _FEWEST_LETTERS or any([look.lone for look in looks])  # noqa: C419
-        if not spelt and not any([look.edges for look in looks]):  # noqa: C419 - lists are the faster ones here
+        spelt = sum([look.singles for look in looks]) >= _FEWEST_LETTERS
+        cut = any([look.ragged and (look.begins or look.ends) for look in looks])  # noqa: C419 - lists are faster here
+        if not (spelt or cut or any([look.edges for look in looks])):  # noqa: C419
             return Reading(normalised, (), [])
-        found = list(self._walk(self._lattice(folded, looks, spelt=spelt)))
+        edges = self._lattice(folded, looks, spelt=spelt, cut=cut)
+        found = list(self._walk(edges)) if edges else []
         return Reading(normalised, _words(folded, looks) if found else (), found)
 
     def _seen(self, chunk: str, latin: str) -> _Look:
         return self._remembered(chunk, latin) if len(chunk) <= _LONGEST_REMEMBERED else self._look(chunk, latin)
 
     def _look(self, chunk: str, latin: str) -> _Look:
-        if chunk.isalpha() and chunk.isascii():
-            known = tuple((0, 0, word) for word in self._vocabulary.resolve(chunk))
-            single = len(chunk) == 1
-            part = Part(chunk, 0, len(chunk), 0, 0)
-            return _Look(chunk, ((chunk, 0, len(chunk)),), known, (part,), int(single), single and chunk not in "ai")
-        words = words_of(chunk)
-        parts = parts_of(latin, words)
+        word = chunk.strip(_AROUND_WORDS)
+        return self._plain_look(chunk, word) if word.isalpha() and chunk.isascii() else self._close_look(chunk, latin)
+
+    def _plain_look(self, chunk: str, word: str) -> _Look:
+        """A word of plain letters, with punctuation around it at most."""
+        start = chunk.index(word)
+        words, begins, ends = self._vocabulary.plain(word)
+        edges = tuple([(0, 0, one) for one in words])
+        single = int(word == word[0] * len(word))
+        span = (word, start, start + len(word))
+        return _Look(word, (span,), edges, None, word, not is_ordinary(word), begins, ends, single)
+
+    def _close_look(self, chunk: str, latin: str) -> _Look:
+        drawn = list(shapes_read(latin))
+        words = words_of(chunk) or drawn_word(drawn)
         edges = dict.fromkeys((at, at, text) for at, (text, _, _) in enumerate(words) if text in self._vocabulary)
-        for first, last, text in joined(parts):
-            edges.update(((first, last, word), None) for word in self._vocabulary.resolve(text))
+        views = [parts_of(one, words) for one in (*drawn, latin)]
+        if not _SIGNS.isdisjoint(latin):
+            views += [parts_of(latin, words, signs=one) for one in ("surely", "none")]
+        for parts in views:
+            for first, last, text in joined(parts):
+                edges.update(((first, last, word), None) for word in self._vocabulary.resolve(text))
+        parts = views[0]
+        piece = piece_of(parts) if len(parts) == 1 else "" if chunk == BREAK else None
+        begins, ends = (self._vocabulary.begins(piece), self._vocabulary.ends(piece)) if piece else (False, False)
         singles = sum(part.single for part in parts)
-        lone = singles == len(parts) == 1 and parts[0].text.isalpha() and parts[0].text not in {"a", "i"}
-        return _Look(" ".join(text for text, _, _ in words), words, tuple(edges), parts, singles, lone)
+        shown = " ".join(text for text, _, _ in words)
+        ragged = piece is not None and is_ragged(piece)
+        return _Look(shown, words, tuple(edges), parts, piece, ragged, begins, ends, singles, chunk == BARRIER)
 
     def _lattice(
-        self, folded: Folded, looks: Sequence[_Look], *, spelt: bool
+        self, folded: Folded, looks: Sequence[_Look], *, spelt: bool, cut: bool
     ) -> dict[int, dict[tuple[int, str], None]]:
         """By their first word, all words of the prompt that may be read as words of the vocabulary."""
         edges: dict[int, dict[tuple[int, str], None]] = {}
@@ -123,10 +164,13 @@ class PhraseIndex(Generic[Meaning]):
             for first, last, word in look.edges:
                 edges.setdefault(before + first, {})[before + last, word] = None
             before += len(look.words)
+        joints = list(mended(_pieces(looks), self._longest_cut)) if cut else []
         if spelt:
-            for first, last, text in spelt_out(_parts(folded, looks)):
-                for word in self._vocabulary.resolve(text):
-                    edges.setdefault(first, {})[last, word] = None
+            for parts in _parts(folded, looks):
+                joints += spelt_out(parts, self._vocabulary.knows)
+        for first, last, text in joints:
+            for word in self._vocabulary.resolve(text):
+                edges.setdefault(first, {})[last, word] = None
         return edges
 
     def _walk(self, edges: dict[int, dict[tuple[int, str], None]]) -> Iterator[tuple[int, int, Meaning]]:
@@ -162,12 +206,28 @@ def _words(folded: Folded, looks: Sequence[_Look]) -> list[Word]:
     ]
 
 
-def _parts(folded: Folded, looks: Sequence[_Look]) -> list[Part]:
-    """All parts with their places in the folded prompt."""
-    parts: list[Part] = []
+def _pieces(looks: Sequence[_Look]) -> list[Piece | None]:
+    """The chunks as pieces of words, those without letters left out."""
+    pieces: list[Piece | None] = []
+    before = 0
+    for look in looks:
+        if look.piece is not None:
+            last = before + len(look.words) - 1
+            pieces.append(Piece(look.piece, before, last, look.ragged, look.begins, look.ends))
+        elif look.parts or look.barrier:
+            pieces.append(None)
+        before += len(look.words)
+    return pieces
+
+
+def _parts(folded: Folded, looks: Sequence[_Look]) -> list[list[Part]]:
+    """All parts with their places in the folded prompt, those beyond a barrier in a list of their own."""
+    parts: list[list[Part]] = [[]]
     before = 0
     for look, (_, start) in zip(looks, chunks(folded.text), strict=True):
-        parts += [part.moved(start, before) for part in look.parts]
+        if look.barrier:
+            parts.append([])
+        parts[-1] += [part.moved(start, before) for part in look.letters]
         before += len(look.words)
     return parts
 

@@ -12,7 +12,7 @@ from safegen.policy.normalise import join, normalise
     [
         ("SÁNTA  Claus", "santa claus"),
         ("\uff43\uff41\uff54 \U0001d4ec\U0001d4ea\U0001d4fd", "cat cat"),
-        ("c\u200ba\u00adt \u202ecat\u2066", "cat cat"),
+        ("c\u200ba\u00adt \u202ecat\u2066", "cat cat tac"),
         ("c\u3164at ca\ufe0ft", "cat cat"),
         ("straße STRASSE", "strasse strasse"),
         ("(santa:1.2) claus", "santa claus"),
