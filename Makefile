@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test check sticker-base clean
+.PHONY: demo test check sticker-base tuned-bases clean
 
 demo: $(VENV)/installed
 	$(BIN)/safegen demo --out demo-out
@@ -19,6 +19,10 @@ check: $(VENV)/installed-dev
 
 sticker-base: $(VENV)/installed-dev
 	$(BIN)/python -m safegen.training.sticker
+
+tuned-bases: $(VENV)/installed-dev
+	$(BIN)/python -m safegen.training.sticker.finetune watercolour --register
+	$(BIN)/python -m safegen.training.sticker.finetune dusk --register
 
 $(VENV)/created:
 	$(PYTHON) -c 'import sys; sys.exit("Python 3.11 or newer is needed") if sys.version_info < (3, 11) else None'
