@@ -492,6 +492,12 @@ def newer_version(log: Log) -> tuple[str, Problems]:
 
 
 @vector
+def true_for_the_version(log: Log) -> tuple[str, Problems]:
+    body = first_version(log.bodies[17]).replace(b'"schema_version":1', b'"schema_version":true')
+    return "a truth value where the version belongs", _unreadable(log, body)
+
+
+@vector
 def old_version_new_field(log: Log) -> tuple[str, Problems]:
     return "a record of version 1 with a field of version 2", _unreadable(log, edit(log.bodies[6], schema_version=1))
 

@@ -16,7 +16,7 @@ from typing import IO, TYPE_CHECKING, Any
 from safegen.errors import LedgerError, LedgerWriteError
 from safegen.ledger.files import draft_of
 from safegen.ledger.folder import CHECKPOINT_FILE
-from safegen.ledger.source import ENTRIES_LIMIT, Page
+from safegen.ledger.source import ENTRIES_LIMIT, Page, Row
 from safegen.ledger.transaction import Entry, StoredRow
 
 if TYPE_CHECKING:
@@ -105,12 +105,12 @@ class ExportedLog:
 
     def pages(self) -> Iterator[Page]:
         """The entries in the order of the file. An export carries no tree nodes and no columns."""
-        rows: list[StoredRow] = []
+        rows: list[Row] = []
         for line in self._lines():
             if match := _ENTRY.fullmatch(line):
                 leaf = bytes.fromhex(match[2].decode())
                 body = b"" if match[3] == _GONE else match[3]
-                rows.append(StoredRow(Entry(index=int(match[1]), leaf_hash=leaf, body=body), None, None))
+                rows.append((int(match[1]), None, None, body, leaf))
             if len(rows) == _PAGE:
                 yield Page(rows, None)
                 rows = []

@@ -11,11 +11,10 @@ from __future__ import annotations
 import json
 from typing import Annotated, Any, Literal, Self
 
-import rfc8785
 from pydantic import Field, TypeAdapter, ValidationError, model_validator
 
 from safegen.errors import LedgerError, LedgerWriteError
-from safegen.ledger.canonical import canonical_value
+from safegen.ledger.canonical import canonical_text, canonical_value
 from safegen.ledger.parts import (
     Audience,
     BundleMember,
@@ -45,13 +44,13 @@ from safegen.ledger.parts import (
     added,
 )
 
-SCHEMA_VERSION: Literal[2] = 2
+SCHEMA_VERSION = 2
 ENTRY_BYTES_LIMIT = 65_535
 """An entry is shorter than this, so that its length fits the uint16 of the C2SP tlog-tiles format."""
 
 
 class _Common(ClosedModel):
-    schema_version: Literal[1, 2] = SCHEMA_VERSION
+    schema_version: Annotated[int, Field(ge=1, le=SCHEMA_VERSION, strict=True)] = SCHEMA_VERSION
     time: Timestamp
 
     @model_validator(mode="after")
@@ -195,8 +194,8 @@ def canonical_bytes(record: Record) -> bytes:
         LedgerWriteError: if the record has no canonical form or is too long for an entry.
     """
     try:
-        body = rfc8785.dumps(record.model_dump(mode="json"))
-    except (rfc8785.CanonicalizationError, ValueError) as error:
+        body = canonical_text(record.model_dump(mode="json"))
+    except ValueError as error:
         raise LedgerWriteError(f"the {record.stage} record has no canonical form: {error}") from error
     if len(body) >= ENTRY_BYTES_LIMIT:
         raise LedgerWriteError(

@@ -6,15 +6,18 @@ carry is None, never made up.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
-    from safegen.ledger.transaction import Reader, StoredRow
+    from safegen.ledger.transaction import Reader
 
 ENTRIES_LIMIT = 2**62
 """No honest ledger has an entry of this number."""
+
+Row = tuple[int, str | None, str | None, bytes, bytes]
+"""Index, request id, stage, body and leaf hash of an entry as stored; an export has neither id nor stage."""
 
 Nodes = dict[tuple[int, int], bytes]
 """Stored subtree hashes by (last leaf, level)."""
@@ -24,7 +27,7 @@ Nodes = dict[tuple[int, int], bytes]
 class Page:
     """Some entries in order, and the tree nodes that are stored to end at them; None where a log has none."""
 
-    rows: list[StoredRow]
+    rows: Sequence[Row]
     nodes: Nodes | None
 
 
@@ -60,8 +63,8 @@ class StoredLog:
     def pages(self) -> Iterator[Page]:
         """All entries with the tree nodes that end at them."""
         due = 0
-        while rows := self._reader.rows(due, ENTRIES_LIMIT):
-            start, due = due, rows[-1].entry.index + 1
+        while rows := self._reader.plain_rows(due, ENTRIES_LIMIT):
+            start, due = due, rows[-1][0] + 1
             yield Page(rows, self._reader.nodes(start, due))
 
     def strays(self, size: int) -> tuple[int, int]:

@@ -7,9 +7,10 @@ and ends with exactly one `closed` or `recovered`, after which nothing follows.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import cache, lru_cache
+from functools import cache
+from typing import NamedTuple
 
-from safegen.ledger.record import Closed, Drawn, Record, RequestRecord
+from safegen.ledger.record import Closed, Decided, Drawn, RequestRecord, Reviewed
 
 TERMINAL_STAGES = frozenset({"closed", "recovered"})
 _NEEDED_BEFORE = {"decided": "requested", "drawn": "decided", "reviewed": "drawn"}
@@ -32,6 +33,24 @@ def order_problem(earlier: frozenset[str], stage: str) -> str | None:
     return None
 
 
+class Move(NamedTuple):
+    """What of a record counts for the order: its stage, its attempt, and whether or how it ends or refuses."""
+
+    stage: str
+    attempt: int = 0
+    outcome: str = ""
+    refuses: bool = False
+
+
+def move_of(record: RequestRecord) -> Move:
+    """The move that a record makes."""
+    if isinstance(record, Drawn | Reviewed):
+        return Move(record.stage, attempt=record.attempt)
+    if isinstance(record, Closed):
+        return Move(record.stage, outcome=record.outcome)
+    return Move(record.stage, refuses=isinstance(record, Decided) and record.refusal is not None)
+
+
 @dataclass(frozen=True, slots=True)
 class RequestState:
     """What is known of a request after some of its records."""
@@ -45,45 +64,36 @@ class RequestState:
         """Whether the request is over."""
         return bool(self.stages & TERMINAL_STAGES)
 
-    def problem(self, record: Record) -> str | None:
-        """Say what is wrong with `record` as the next one, or None."""
-        if not isinstance(record, RequestRecord):
-            return f"`{record.stage}` belongs to no request"
-        wrong_order = order_problem(self.stages, record.stage)
+    def problem(self, move: Move) -> str | None:
+        """Say what is wrong with `move` as the next one, or None."""
+        wrong_order = order_problem(self.stages, move.stage)
         if wrong_order is not None:
             return wrong_order
-        if record.stage == "drawn":
-            return self._drawn_problem(record)
-        if record.stage == "reviewed" and record.attempt >= self.attempts:
-            return f"attempt {record.attempt} is reviewed but was not drawn"
-        if record.stage == "closed":
-            return self._closed_problem(record)
+        if move.stage == "drawn":
+            return self._drawn_problem(move.attempt)
+        if move.stage == "reviewed" and move.attempt >= self.attempts:
+            return f"attempt {move.attempt} is reviewed but was not drawn"
+        if move.stage == "closed":
+            return self._closed_problem(move.outcome)
         return None
 
-    def _drawn_problem(self, record: Drawn) -> str | None:
+    def _drawn_problem(self, attempt: int) -> str | None:
         if self.refused:
             return "`drawn` follows a refusal"
-        if record.attempt != self.attempts:
-            return f"attempt {record.attempt} is drawn where attempt {self.attempts} was due"
+        if attempt != self.attempts:
+            return f"attempt {attempt} is drawn where attempt {self.attempts} was due"
         return None
 
-    def _closed_problem(self, record: Closed) -> str | None:
-        if record.outcome == "released" and "drawn" not in self.stages:
+    def _closed_problem(self, outcome: str) -> str | None:
+        if outcome == "released" and "drawn" not in self.stages:
             return "images are released but none were drawn"
-        if record.outcome == "refused" and not self.refused:
+        if outcome == "refused" and not self.refused:
             return "closed as refused without a refusal"
-        if self.refused and record.outcome in {"released", "withheld"}:
-            return f"closed as {record.outcome} after a refusal"
+        if self.refused and outcome in {"released", "withheld"}:
+            return f"closed as {outcome} after a refusal"
         return None
 
-    def after(self, record: Record) -> RequestState:
-        """The state once `record` has been counted, whether or not it was in order."""
-        refuses = record.stage == "decided" and record.refusal is not None
-        drawn = record.attempt + 1 if record.stage == "drawn" else 0
-        return _state(self.stages | {record.stage}, self.refused or refuses, max(self.attempts, drawn))
-
-
-@lru_cache(maxsize=4096)
-def _state(stages: frozenset[str], refused: bool, attempts: int) -> RequestState:
-    """One object for each state, so that a million ended requests cost little."""
-    return RequestState(stages, refused, attempts)
+    def after(self, move: Move) -> RequestState:
+        """The state once `move` has been counted, whether or not it was in order."""
+        drawn = move.attempt + 1 if move.stage == "drawn" else 0
+        return RequestState(self.stages | {move.stage}, self.refused or move.refuses, max(self.attempts, drawn))

@@ -14,7 +14,7 @@ from sqlalchemy import Connection, LargeBinary, Select, String, cast, exists, fu
 from safegen.errors import LedgerError, LedgerTamperedError
 from safegen.ledger import merkle
 from safegen.ledger.record import Record, parse_record
-from safegen.ledger.source import ENTRIES_LIMIT
+from safegen.ledger.source import ENTRIES_LIMIT, Row
 from safegen.ledger.stages import TERMINAL_STAGES
 from safegen.ledger.tables import checkpoints, entries, nodes
 
@@ -118,6 +118,14 @@ class Reader:
         """Root over the first `size` entries, all by default."""
         return merkle.root(self.node, self.size() if size is None else size)
 
+    def plain_rows(self, start: int, stop: int) -> list[Row]:
+        """As `rows`, as plain tuples, for long logs."""
+        statement = _ROWS.where(entries.c.index >= start, entries.c.index < stop).order_by(entries.c.index)
+        return [
+            (index, request_id, stage, body or b"", leaf or b"")
+            for index, request_id, stage, body, leaf in self._connection.execute(statement.limit(_PAGE)).all()
+        ]
+
     def rows(self, start: int, stop: int) -> list[StoredRow]:
         """The rows numbered from `start` up to `stop`, in order, but no more than a page of them."""
         return self._rows(_ROWS.where(entries.c.index >= start, entries.c.index < stop).limit(_PAGE))
@@ -157,7 +165,7 @@ class Reader:
     def nodes(self, start: int, stop: int) -> dict[tuple[int, int], bytes]:
         """Stored subtrees whose last leaf is from `start` to `stop`, by (last leaf, level)."""
         columns = select(nodes.c.entry, nodes.c.level, cast(nodes.c.hash, LargeBinary))
-        found = self._connection.execute(columns.where(nodes.c.entry >= start, nodes.c.entry < stop))
+        found = self._connection.execute(columns.where(nodes.c.entry >= start, nodes.c.entry < stop)).all()
         return {(entry, level): value for entry, level, value in found}
 
     def checkpoints(self) -> list[tuple[int, str]]:

@@ -7,24 +7,18 @@ leave some honestly.
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 from pathlib import Path
 
 from safegen.errors import LedgerError, LedgerTamperedError
-from safegen.ledger import merkle
 from safegen.ledger.checkpoint import Checkpoint, VerifierKey, parse_checkpoint, verify_checkpoint
+from safegen.ledger.entry_pass import EntryPass
 from safegen.ledger.export import ExportedLog
 from safegen.ledger.folder import CHECKPOINT_FILE, open_store
 from safegen.ledger.parts import ClosedModel
-from safegen.ledger.record import Record, request_of
-from safegen.ledger.source import Log, Nodes, StoredLog
-from safegen.ledger.stages import RequestState
+from safegen.ledger.source import Log, StoredLog
 from safegen.ledger.store import Store
-from safegen.ledger.transaction import StoredRow
-
-_NEW = RequestState()
 
 
 class Problem(ClosedModel):
@@ -98,27 +92,21 @@ def _published(folder: Path) -> list[str]:
 
 
 class _Verification:
-    """One pass over the entries, in order. Keeps hashes and request states in memory, and no bodies."""
+    """One verification; what contradicts is gathered in `problems`."""
 
     def __init__(self, key: VerifierKey, progress: Callable[[int], None] | None) -> None:
         self._key = key
         self._progress = progress
         self._problems: list[Problem] = []
-        self._tree = merkle.Frontier()
-        self._roots = {0: merkle.EMPTY_ROOT}
-        self._wanted: frozenset[int] = frozenset()
-        self._states: dict[str, RequestState] = {}
-        self._outcomes: Counter[str] = Counter()
-        self._due = self._bodiless = 0
-        self._last_bodiless = -1
-        self._prunings: list[tuple[int, int]] = []
+        self._passed = EntryPass(self._report, frozenset())
 
     def run(self, log: Log, outside: Iterable[str]) -> VerificationReport:
         stored, outside = log.checkpoints(), list(outside)
-        self._wanted = _claimed_sizes([*(text for _, text in stored), *outside])
-        self._entries(log)
+        wanted = _claimed_sizes([*(text for _, text in stored), *outside])
+        self._passed = passed = EntryPass(self._report, wanted)
+        passed.run(log, self._progress)
         if isinstance(log, StoredLog):
-            self._strays(log)
+            self._strays(log, passed.due)
         if log.cut:
             self._report("export.cut", "the export does not end as one ends; it was cut off")
         heads = [self._stored_head(size, text) for size, text in stored] + [self._head(text) for text in outside]
@@ -131,93 +119,26 @@ class _Verification:
         self._check_pruned(signed_size)
         return VerificationReport(
             origin=self._key.name,
-            size=self._tree.size,
-            root=self._tree.root().hex(),
+            size=passed.tree.size,
+            root=passed.tree.root().hex(),
             checkpoints=len(stored),
             signed_size=signed_size,
-            unsigned_tail=self._tree.size - signed_size,
-            pruned=self._bodiless,
-            outcomes=dict(self._outcomes),
-            open_requests=tuple(name for name, state in self._states.items() if not state.ended),
+            unsigned_tail=passed.tree.size - signed_size,
+            pruned=passed.bodiless,
+            outcomes=dict(passed.requests.outcomes),
+            open_requests=passed.requests.open_requests,
             problems=tuple(self._problems),
         )
 
     def _report(self, name: str, message: str, index: int | None = None) -> None:
         self._problems.append(Problem(name=name, message=message, index=index))
 
-    def _entries(self, log: Log) -> None:
-        due = 0
-        for page in log.pages():
-            for row in page.rows:
-                if row.entry.index < due:
-                    self._report("entry.surplus", "the entry stands after one of a higher number", row.entry.index)
-                    continue
-                if row.entry.index != due:
-                    self._report("entry.missing", f"entries {due} to {row.entry.index - 1} are missing", due)
-                due = row.entry.index + 1
-                self._entry(row, page.nodes)
-            for entry, level in page.nodes or ():
-                self._report("node.surplus", f"a tree node is stored at level {level} where none ends", entry)
-            if self._progress is not None:
-                self._progress(due)
-        self._due = due
-
-    def _strays(self, log: StoredLog) -> None:
-        stray_entries, stray_nodes = log.strays(self._due)
+    def _strays(self, log: StoredLog, due: int) -> None:
+        stray_entries, stray_nodes = log.strays(due)
         if stray_entries:
             self._report("entry.surplus", f"{stray_entries} entries have numbers that no entry can have")
         if stray_nodes:
             self._report("node.surplus", f"{stray_nodes} tree nodes end where no entry is")
-
-    def _entry(self, row: StoredRow, nodes: Nodes | None) -> None:
-        """Verify one row and take its tree nodes out of `nodes`."""
-        index, body = row.entry.index, row.entry.body
-        leaf = merkle.leaf_hash(body) if body else row.entry.leaf_hash
-        if leaf != row.entry.leaf_hash or len(leaf) != merkle.HASH_BYTES:
-            self._report("entry.altered", "the record does not have the hash that was stored with it", index)
-        completed = self._tree.append(leaf)
-        if self._tree.size in self._wanted:
-            self._roots[self._tree.size] = self._tree.root()
-        if nodes is not None:
-            self._nodes(index, completed, nodes)
-        if body:
-            self._record(row)
-        else:
-            self._bodiless, self._last_bodiless = self._bodiless + 1, index
-
-    def _nodes(self, index: int, completed: list[bytes], nodes: Nodes) -> None:
-        for level, value in enumerate(completed, 1):
-            found = nodes.pop((index, level), None)
-            if found is None:
-                self._report("node.missing", f"no tree node is stored at level {level}", index)
-            elif found != value:
-                self._report("node.altered", f"the tree node at level {level} contradicts the records", index)
-
-    def _record(self, row: StoredRow) -> None:
-        index = row.entry.index
-        try:
-            record = row.entry.record
-        except LedgerError as error:
-            self._report("entry.unreadable", error.message, index)
-            return
-        request_id = request_of(record)
-        if row.stage is not None and (request_id, record.stage) != (row.request_id, row.stage):
-            self._report("entry.mislabelled", "the row's columns contradict its record", index)
-        if request_id is not None:
-            self._count(request_id, record, index)
-        elif record.stage == "pruned":
-            self._prunings.append((index, record.stop))
-
-    def _count(self, request_id: str, record: Record, index: int) -> None:
-        state = self._states.get(request_id, _NEW)
-        problem = state.problem(record)
-        if problem is not None:
-            self._report("request.order", f"request {request_id}: {problem}", index)
-        self._states[request_id] = state.after(record)
-        if record.stage == "closed":
-            self._outcomes[record.outcome] += 1
-        elif record.stage == "recovered":
-            self._outcomes["recovered"] += 1
 
     def _stored_head(self, size: int, text: str) -> Checkpoint | None:
         head = self._head(text, size)
@@ -234,10 +155,11 @@ class _Verification:
 
     def _check_pruned(self, signed_size: int) -> None:
         """Only what a signed `pruned` record speaks of may be without its record."""
-        allowed = max((min(stop, index) for index, stop in self._prunings if index < signed_size), default=0)
-        if self._bodiless and self._last_bodiless >= allowed:
+        passed = self._passed
+        allowed = max((min(stop, index) for index, stop in passed.prunings if index < signed_size), default=0)
+        if passed.bodiless and passed.last_bodiless >= allowed:
             message = "the record is gone, and no signed `pruned` record says that it may be"
-            self._report("entry.erased", message, self._last_bodiless)
+            self._report("entry.erased", message, passed.last_bodiless)
 
     def _forks(self, heads: list[Checkpoint]) -> None:
         """Two signed heads of one size are a fork, whichever of them the entries fit."""
@@ -248,11 +170,11 @@ class _Verification:
 
     def _head_fits(self, head: Checkpoint) -> bool:
         """Whether the tree has this head. All heads that fit one tree are consistent with one another."""
-        if head.size > self._tree.size:
-            message = f"{head.size} entries were signed, but only {self._tree.size} are here"
+        if head.size > self._passed.tree.size:
+            message = f"{head.size} entries were signed, but only {self._passed.tree.size} are here"
             self._report("checkpoint.ahead", message, head.size)
             return False
-        if self._roots.get(head.size) != head.root:
+        if self._passed.roots.get(head.size) != head.root:
             message = f"the first {head.size} entries are not those that were signed"
             self._report("checkpoint.root", message, head.size)
             return False

@@ -87,6 +87,18 @@ def test_fast_canonical_check_decides_like_rfc8785(value: object, data: st.DataO
         assert fast == slow or (fast is canonical._NONE and slow is canonical._NONE)
 
 
+@given(json_values)
+def test_fast_canonical_text_is_that_of_rfc8785(value: object) -> None:
+    """What is written fast is what rfc8785 writes, byte for byte, and what has no canonical form has none."""
+    try:
+        expected = rfc8785.dumps(value)
+    except ValueError:
+        with pytest.raises(ValueError, match=r".*"):
+            canonical.canonical_text(value)
+    else:
+        assert canonical.canonical_text(value) == expected
+
+
 @pytest.mark.parametrize("text", [b"1.0", b"1e5", b"1e-5", b"1e21", b"1e+21", b"[1.50,2]", b"9007199254740993", b"-0"])
 def test_numbers_in_other_forms_are_not_canonical(text: bytes) -> None:
     """A number that RFC 8785 writes otherwise is refused, alone and inside of a record; 1e+21 alone is its own form."""
