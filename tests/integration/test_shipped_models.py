@@ -10,16 +10,17 @@ from PIL import Image
 
 from safegen.evaluation.drawing import Sampler, draw_all
 from safegen.evaluation.judge import Judge
-from safegen.models import BaseModel
+from safegen.models import BaseModel, load_base
 from safegen.review import Question, load_reviewer
-from safegen.spm import Registry
+from safegen.spm import Attached, Registry
 
 
-def test_the_base_opens_as_a_stable_diffusion_pipeline(registry: Registry) -> None:
-    """diffusers opens the folder as it is; all parts together are at most 40 MB, in half precision."""
+@pytest.mark.parametrize("name", ["sticker", "watercolour", "dusk"])
+def test_the_bases_open_as_stable_diffusion_pipelines(registry: Registry, name: str) -> None:
+    """diffusers opens each folder as it is; all parts together are at most 40 MB, in half precision."""
     from diffusers import StableDiffusionPipeline
 
-    folder = registry.folder_of(registry.base("sticker"))
+    folder = registry.folder_of(registry.base(name))
     pipeline = StableDiffusionPipeline.from_pretrained(folder, safety_checker=None)
     pipeline.set_progress_bar_config(disable=True)
     picture = pipeline("a cat", num_inference_steps=2, generator=torch.Generator().manual_seed(0)).images[0]
@@ -95,3 +96,18 @@ def test_the_judge_ships_features_of_held_out_renders(registry: Registry) -> Non
     """Two renders of every pair of concept and style, as its last layer reads them."""
     judge = Judge.load(registry.folder_of(registry.judge("sticker")))
     assert judge.held_out_features().shape == (2 * (len(judge.concepts) - 4) * len(judge.styles), 192)
+
+
+@pytest.mark.parametrize("name", ["watercolour", "dusk"])
+def test_an_spm_acts_on_a_base_that_it_was_not_trained_on(registry: Registry, name: str) -> None:
+    """The cat that a fine-tuned base draws is gone under the sticker base's SPM, and back when it is taken off."""
+    entry = registry.base(name)
+    tuned = load_base(registry.folder_of(entry), digest=entry.digest)
+    judge = Judge.load(registry.folder_of(registry.judge("sticker")))
+    prompts = [(f"a cat in the style of {style}", seed) for seed, style in enumerate(judge.styles)]
+    spm = Attached(registry.load_adapter("sticker/cat", base=entry), gamma=1.0)
+    before = draw_all(tuned, prompts, Sampler(steps=10))
+    erased = draw_all(tuned, prompts, Sampler(steps=10), spms=[spm])
+    assert judge.judge(before).concepts.count("cat") >= len(prompts) - 1
+    assert "cat" not in judge.judge(erased).concepts
+    assert draw_all(tuned, prompts, Sampler(steps=10))[0].tobytes() == before[0].tobytes()
