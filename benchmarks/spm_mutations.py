@@ -189,8 +189,9 @@ def rename(content: bytes, rng: random.Random) -> bytes:
     layer, _, part = key.partition(".")
     others = [
         "", ".", f"{layer}_x.{part}", f"{layer}.dora_scale", f"{layer}.hada_w1_a", f"lora_te_{layer}.{part}",
-        f"x.{key}", key.replace("lora_unet", "lora_transformer"), key.replace("lora_unet_", "lora_unet_input_blocks_4_1_"),
-        f"unet.{part}", key.replace("lora_down", "lora_up"), f"{layer}.{part}.{part}", "\u0000", "x" * 5000,
+        f"x.{key}", key.replace("lora_unet", "lora_transformer"),
+        key.replace("lora_unet_", "lora_unet_input_blocks_4_1_"), f"unet.{part}",
+        key.replace("lora_down", "lora_up"), f"{layer}.{part}.{part}", "\u0000", "x" * 5000,
     ]  # fmt: skip
     renamed = rng.choice(others)
     return joined({renamed if name == key else name: entry for name, entry in header.items()}, data)
