@@ -1,30 +1,38 @@
 """Opens the bundle's membranes for one prompt, and opens them further when a review asks for it.
 
-Invariant: a concept's phrases are read once for each base model; a permeability is 0 exactly when the gate's cut-off
-says so.
+Invariants: all SPMs of a bundle are compared in one computation, and none of them depends on the others; what the
+policy matched in the prompt is open whatever the text encoder makes of it; a permeability is 0 exactly when the SPM's
+curve or its rule's cut-off says so.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from operator import attrgetter
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
 
 from safegen.policy import BundleItem
-from safegen.spm import Attached, Gate, SpmFile
+from safegen.spm import Attached, SpmFile
 
 if TYPE_CHECKING:
-    from safegen.models import BaseModel, TextReading
+    from numpy.typing import NDArray
+
+    from safegen.guard.transports import Bundle, Prompt, Transport
+    from safegen.models import BaseModel
 
 ESCALATION = 2.0
 """Escalating opens a membrane to this multiple of what it was, or of its rule's strength if that is more."""
 
+_bounds = attrgetter("strength", "floor", "ceiling", "cutoff")
 
-@dataclass(frozen=True)
-class Opening:
+
+class Opening(NamedTuple):
     """One SPM of the bundle and its permeability for the prompt at hand.
 
     Attributes:
+        item: what the policy says about it.
+        spm: its file.
         gamma: permeability, 0 if closed.
         phrase: the phrase of the concept that the gate found nearest to the prompt, or that the policy matched in it;
             empty if the gate was told to be open whatever the prompt.
@@ -42,7 +50,7 @@ class Opening:
     def escalate(self) -> Opening:
         """Opened to erasing: twice as far as before, up to the rule's ceiling."""
         wider = min(self.item.ceiling, ESCALATION * max(self.gamma, self.item.strength))
-        return replace(self, gamma=max(wider, self.gamma), escalated=True)
+        return self._replace(gamma=max(wider, self.gamma), escalated=True)
 
     def attached(self) -> Attached:
         """As `spm.attach` takes it."""
@@ -53,42 +61,43 @@ class Gatekeeper:
     """Facilitated Transport for one base model, with the concepts' readings kept."""
 
     def __init__(self, base: BaseModel) -> None:
+        from safegen.guard.transports import CalibratedTransport, PaperTransport
+
         self._base = base
-        self._readings: dict[str, TextReading] = {}
+        self._transports: dict[str, Transport] = {
+            "calibrated": CalibratedTransport(base),
+            "paper": PaperTransport(base),
+        }
 
-    def open(self, prompt: str, bundle: Sequence[tuple[BundleItem, SpmFile]]) -> tuple[list[Opening], bool]:
+    def open(self, prompt: str, bundle: Bundle) -> tuple[list[Opening], bool]:
         """Permeability of each SPM for the prompt, and whether the prompt is longer than the base reads."""
-        unread = dict.fromkeys(phrase for item, _ in bundle for phrase in item.phrases if phrase not in self._readings)
-        reading, *concepts = self._base.read([prompt, *unread])
-        self._readings.update(zip(unread, concepts, strict=True))
-        return [self._opening(reading, item, spm) for item, spm in bundle], reading.truncated
+        from safegen.guard.transports import Prompt
 
-    def _opening(self, prompt: TextReading, item: BundleItem, spm: SpmFile) -> Opening:
-        phrase, similarity = self._nearest(prompt, item)
-        gate = Gate(item.strength, item.transport, item.floor, item.ceiling, item.cutoff)
-        return Opening(item, spm, gate.permeability(similarity), phrase, similarity)
+        reading = self._base.read([prompt])[0]
+        return self._open(Prompt(prompt, reading), bundle), reading.truncated
 
-    def _nearest(self, prompt: TextReading, item: BundleItem) -> tuple[str, float]:
-        """The phrase that opens the gate, and the similarity by which it does."""
-        from safegen.spm import paper_similarities
+    def _open(self, prompt: Prompt, bundle: Bundle) -> list[Opening]:
+        from safegen.spm.transport import bounded
 
-        if item.transport == "open":
-            return "", 0.0
-        if item.matched:
-            return item.matched, 1.0
-        known = [self._readings[phrase] for phrase in item.phrases]
-        similarities = paper_similarities(
-            prompt.states, prompt.tokens, _stack([each.states for each in known]), [each.tokens for each in known]
-        )
-        similarity = max(similarities)
-        return item.phrases[similarities.index(similarity)], similarity
-
-
-def _stack(states: list[torch.Tensor]) -> torch.Tensor:
-    import torch
-
-    return torch.stack(states)
-
-
-if TYPE_CHECKING:
-    import torch
+        if not bundle:
+            return []
+        opened = np.ones(len(bundle))
+        similarity: NDArray[np.float64] = np.zeros(len(bundle))
+        phrases = [""] * len(bundle)
+        for name, transport in self._transports.items():
+            places = [at for at, (item, _) in enumerate(bundle) if item.transport == name]
+            # Where the policy found every concept in the text itself, there is nothing left to compare.
+            if any(not bundle[at][0].matched for at in places):
+                found = transport.compare(prompt, [bundle[at] for at in places])
+                opened[places], similarity[places] = found.opened, found.similarity
+                for at, phrase in zip(places, found.phrases, strict=True):
+                    phrases[at] = phrase
+        for at, (item, _) in enumerate(bundle):
+            if item.matched and item.transport != "open":
+                opened[at], similarity[at], phrases[at] = 1.0, 1.0, item.matched
+        strength, floor, ceiling, cutoff = np.array([_bounds(item) for item, _ in bundle], dtype=float).T
+        gammas = np.asarray(bounded(opened, strength, floor, ceiling, cutoff)).tolist()
+        return [
+            Opening(item, spm, gamma, phrase, value)
+            for (item, spm), gamma, phrase, value in zip(bundle, gammas, phrases, similarity.tolist(), strict=True)
+        ]

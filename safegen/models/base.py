@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
@@ -71,6 +72,14 @@ class BaseModel(Protocol):
     @property
     def digest(self) -> str:
         """`sha256:<hex>` over the model's files."""
+
+    @property
+    def encoder_digest(self) -> str:
+        """`sha256:<hex>` over the text encoder that `read` uses, and its tokenizer."""
+
+    @property
+    def vocabulary_file(self) -> Path | None:
+        """A list of the words that the model knows, in the format of the sticker base's `world.yaml`; None without."""
 
     def targets(self) -> Mapping[str, nn.Linear | nn.Conv2d]:
         """The modules that SPMs act on, by path inside the denoiser."""

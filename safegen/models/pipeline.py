@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
@@ -17,6 +18,9 @@ from torch import nn
 
 from safegen.errors import ModelError
 from safegen.models.base import Drawing, DrawRequest, TextReading
+from safegen.models.text_encoder import text_encoder_digest
+
+_VOCABULARY = "world.yaml"
 
 
 class PipelineModel(ABC):
@@ -29,6 +33,7 @@ class PipelineModel(ABC):
     def __init__(self, pipeline: Any, *, digest: str) -> None:
         self.pipeline = pipeline
         self.digest = digest
+        self.vocabulary_file: Path | None = None
         self.denoiser.eval().requires_grad_(requires_grad=False)
         self._targets = self._find_targets()
 
@@ -57,7 +62,15 @@ class PipelineModel(ABC):
         except Exception as error:
             raise ModelError(f"the base model cannot be loaded: {error}", where=str(folder)) from error
         pipeline.set_progress_bar_config(disable=True)
-        return cls(pipeline, digest=digest)
+        model = cls(pipeline, digest=digest)
+        words = folder / _VOCABULARY
+        model.vocabulary_file = words if words.is_file() else None
+        return model
+
+    @cached_property
+    def encoder_digest(self) -> str:
+        """`sha256:<hex>` over the text encoders that `read` uses, and their tokenizers."""
+        return text_encoder_digest(self._readers())
 
     @property
     @abstractmethod

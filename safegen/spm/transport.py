@@ -10,8 +10,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch.nn import functional as F
+
+_Values = NDArray[np.float64] | float
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,17 +32,21 @@ class Gate:
     """
 
     strength: float = 1.0
-    transport: str = "paper"
+    transport: str = "calibrated"
     floor: float = 0.0
     ceiling: float = 4.0
     cutoff: float = 0.0
 
-    def permeability(self, similarity: float) -> float:
-        """gamma >= 0 from the gate's similarity in 0..1."""
-        gamma = self.strength * (1.0 if self.transport == "open" else similarity)
-        if gamma < self.cutoff or gamma == 0:
-            return 0.0
-        return min(max(gamma, self.floor), self.ceiling)
+    def permeability(self, opened: float) -> float:
+        """gamma >= 0 from what the transport gives, 0..1."""
+        share = 1.0 if self.transport == "open" else opened
+        return float(bounded(share, self.strength, self.floor, self.ceiling, self.cutoff))
+
+
+def bounded(opened: _Values, strength: _Values, floor: _Values, ceiling: _Values, cutoff: _Values) -> _Values:
+    """gamma of each SPM, from what its transport gives, 0..1: 0 below its cut-off, else within floor and ceiling."""
+    gamma = np.multiply(strength, opened)
+    return np.where((gamma < cutoff) | (gamma == 0), 0.0, np.minimum(np.maximum(gamma, floor), ceiling))
 
 
 def unigram_overlap(prompt_tokens: Sequence[int], concept_tokens: Sequence[int]) -> float:
@@ -47,20 +55,36 @@ def unigram_overlap(prompt_tokens: Sequence[int], concept_tokens: Sequence[int])
     return len(concept & set(prompt_tokens)) / len(concept) if concept else 0.0
 
 
-def paper_similarities(
-    prompt_states: torch.Tensor,
-    prompt_tokens: Sequence[int],
-    concept_states: torch.Tensor,
-    concept_tokens: Sequence[Sequence[int]],
-) -> list[float]:
-    """max(s_f, s_t) of each of the concept's phrases, in 0..1; the paper's gamma is the greatest of them.
+class PaperStack:
+    """Phrases to compare prompts with as the paper does, all at once."""
 
-    Args:
-        prompt_states: (tokens, width), the text encoder's last hidden states of the prompt.
-        prompt_tokens: its token ids, special tokens removed.
-        concept_states: (phrases, tokens, width).
-        concept_tokens: token ids of each phrase, special tokens removed.
-    """
-    cosines = F.cosine_similarity(prompt_states.flatten()[None], concept_states.flatten(1)).tolist()
-    overlaps = [unigram_overlap(prompt_tokens, tokens) for tokens in concept_tokens]
-    return [max(0.0, *pair) for pair in zip(cosines, overlaps, strict=True)]
+    def __init__(self) -> None:
+        self._tokens: dict[str, tuple[int, ...]] = {}
+        self._states: list[torch.Tensor] = []
+        self._stacked = torch.zeros(0, 0)
+
+    def __contains__(self, phrase: str) -> bool:
+        return phrase in self._tokens
+
+    def add(self, phrase: str, states: torch.Tensor, tokens: Sequence[int]) -> None:
+        """Add a phrase.
+
+        Args:
+            phrase: its text.
+            states: (positions, width), the text encoder's last hidden states, padding included.
+            tokens: its token ids, special tokens removed.
+        """
+        self._tokens[phrase] = tuple(tokens)
+        self._states.append(F.normalize(states.flatten(), dim=0))
+
+    def compare(self, states: torch.Tensor, tokens: Sequence[int]) -> dict[str, float]:
+        """max(s_f, s_t) of a prompt with each phrase, 0..1; the paper's gamma is the greatest over a concept's."""
+        if not self._tokens:
+            return {}
+        if len(self._stacked) < len(self._states):
+            self._stacked = torch.stack(self._states)
+        cosines = (self._stacked @ F.normalize(states.flatten(), dim=0)).tolist()
+        return {
+            phrase: max(0.0, cosine, unigram_overlap(tokens, own))
+            for (phrase, own), cosine in zip(self._tokens.items(), cosines, strict=True)
+        }

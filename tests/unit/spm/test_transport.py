@@ -7,7 +7,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from safegen.spm import Gate, paper_similarities, unigram_overlap
+from safegen.spm import Gate, PaperStack, unigram_overlap
 
 
 def test_overlap_is_the_share_of_the_concepts_tokens() -> None:
@@ -17,19 +17,20 @@ def test_overlap_is_the_share_of_the_concepts_tokens() -> None:
     assert unigram_overlap([1], []) == 0.0
 
 
-def test_permeability_is_the_greatest_of_cosine_and_overlap_over_all_phrases() -> None:
-    """gamma = max(s_f, s_t): a cosine of 0.6 loses against a full overlap and wins against none."""
+def test_the_paper_takes_the_greater_of_cosine_and_overlap() -> None:
+    """max(s_f, s_t): a cosine of 0.6 loses against a full overlap and wins against none."""
+    stack = PaperStack()
+    stack.add("near", torch.tensor([[0.6, 0.8]]), [2])
+    stack.add("away", torch.tensor([[-1.0, 0.0]]), [3])
     prompt = torch.tensor([[1.0, 0.0]])
-    concept = torch.tensor([[[0.6, 0.8]]])
-    assert paper_similarities(prompt, [1], concept, [[2]]) == pytest.approx([0.6])
-    assert paper_similarities(prompt, [2], concept, [[2]]) == [1.0]
-    assert paper_similarities(prompt, [1], -concept, [[2]]) == [0.0]
+    assert stack.compare(prompt, [1]) == pytest.approx({"near": 0.6, "away": 0.0})
+    assert stack.compare(prompt, [2, 3]) == {"near": 1.0, "away": 1.0}
 
 
 @given(
     st.floats(0, 1),
     st.floats(0.01, 4),
-    st.sampled_from(["paper", "open"]),
+    st.sampled_from(["paper", "calibrated", "open"]),
     st.floats(0, 4),
     st.floats(0, 4),
     st.floats(0, 4),
