@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from safegen.errors import LedgerError
-from safegen.ledger import merkle
 from safegen.ledger.checkpoint import Checkpoint, parse_checkpoint
 from safegen.ledger.commit import GroupCommit, append_now
 from safegen.ledger.events import emit
@@ -281,4 +280,4 @@ class Ledger(LedgerReader):
 
     def _prove_growth(self, old: int, new: int) -> list[bytes]:
         with self._store.reading() as reader:
-            return merkle.consistency_proof(reader.node, old, new)
+            return reader.consistency_proof(old, new)

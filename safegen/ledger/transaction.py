@@ -6,10 +6,10 @@ the subtree hashes it reads are those of the very tree that it extends.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Callable, Collection, Sequence
+from typing import Any, NamedTuple, TypeVar
 
-from sqlalchemy import Connection, LargeBinary, Select, String, cast, exists, func, insert, or_, select
+from sqlalchemy import Connection, LargeBinary, Select, String, bindparam, cast, exists, func, insert, or_, select
 
 from safegen.errors import LedgerError, LedgerTamperedError
 from safegen.ledger import merkle
@@ -18,6 +18,7 @@ from safegen.ledger.source import ENTRIES_LIMIT, Row
 from safegen.ledger.stages import TERMINAL_STAGES
 from safegen.ledger.tables import checkpoints, entries, nodes
 
+_T = TypeVar("_T")
 _PAGE = 1000
 _ENDING = entries.alias("ending")
 _ROWS = select(
@@ -29,6 +30,13 @@ _ROWS = select(
 )
 """All columns, as bytes even where a forger stored another type."""
 _STAGES = select(entries.c.request_id, entries.c.stage)
+_LAST = select(func.max(entries.c.index))
+_LEAF = select(entries.c.leaf_hash).where(entries.c.index == bindparam("last"))
+_NODE = select(nodes.c.hash).where(nodes.c.entry == bindparam("last"), nodes.c.level == bindparam("level"))
+_LEAVES = select(entries.c.index, entries.c.leaf_hash).where(entries.c.index.in_(bindparam("places", expanding=True)))
+_NODES = select(nodes.c.entry, nodes.c.level, nodes.c.hash).where(nodes.c.entry.in_(bindparam("ends", expanding=True)))
+_LATEST = select(checkpoints.c.text).order_by(checkpoints.c.size.desc()).limit(1)
+"""Statements made once, as making them costs more than running them."""
 
 
 class Entry(NamedTuple):
@@ -62,7 +70,7 @@ class Reader:
 
     def size(self) -> int:
         """Number of entries."""
-        last = self._connection.execute(select(func.max(entries.c.index))).scalar_one()
+        last = self._connection.execute(_LAST).scalar_one()
         return 0 if last is None else int(last) + 1
 
     def node(self, level: int, index: int) -> bytes:
@@ -72,12 +80,8 @@ class Reader:
             LedgerTamperedError: if it is not stored.
         """
         last = ((index + 1) << level) - 1
-        statement = (
-            select(entries.c.leaf_hash).where(entries.c.index == last)
-            if level == 0
-            else select(nodes.c.hash).where(nodes.c.entry == last, nodes.c.level == level)
-        )
-        found = self._connection.execute(statement).scalar_one_or_none()
+        statement, place = (_LEAF, {"last": last}) if level == 0 else (_NODE, {"last": last, "level": level})
+        found = self._connection.execute(statement, place).scalar_one_or_none()
         if found is None:
             raise LedgerTamperedError(
                 f"the tree node at level {level}, index {index} is missing",
@@ -91,32 +95,45 @@ class Reader:
         Raises:
             LedgerTamperedError: if a tree node that it needs is not stored.
         """
+        return self._gathered(lambda node: merkle.inclusion_proof(node, index, size))
+
+    def consistency_proof(self, old_size: int, new_size: int) -> list[bytes]:
+        """Proof that the tree of `new_size` entries extends that of `old_size`.
+
+        Raises:
+            LedgerTamperedError: if a tree node that it needs is not stored.
+        """
+        return self._gathered(lambda node: merkle.consistency_proof(node, old_size, new_size))
+
+    def root(self, size: int | None = None) -> bytes:
+        """Root over the first `size` entries, all by default."""
+        entire = self.size() if size is None else size
+        return self._gathered(lambda node: merkle.root(node, entire))
+
+    def _gathered(self, compute: Callable[[merkle.NodeReader], _T]) -> _T:
+        """Compute something of the tree, with its nodes read in two statements however many they are."""
         wanted: list[tuple[int, int]] = []
 
         def note(level: int, place: int) -> bytes:
             wanted.append((level, place))
             return merkle.EMPTY_ROOT
 
-        merkle.inclusion_proof(note, index, size)
+        compute(note)
         found = self._nodes_at(wanted)
-        return merkle.inclusion_proof(
-            lambda level, place: found.get((level, place)) or self.node(level, place), index, size
-        )
+        return compute(lambda level, place: found.get((level, place)) or self.node(level, place))
 
     def _nodes_at(self, wanted: Sequence[tuple[int, int]]) -> dict[tuple[int, int], bytes]:
         """Those of the subtree hashes at (level, index) that are stored."""
-        leaves = select(entries.c.index, entries.c.leaf_hash)
-        leaves = leaves.where(entries.c.index.in_([place for level, place in wanted if level == 0]))
-        ends = {((place + 1) << level) - 1 for level, place in wanted if level}
-        above = select(nodes.c.entry, nodes.c.level, nodes.c.hash).where(nodes.c.entry.in_(sorted(ends)))
-        found = {(0, place): bytes(value) for place, value in self._connection.execute(leaves)}
-        for last, level, value in self._connection.execute(above):
-            found[level, last >> level] = bytes(value)
+        places = [place for level, place in wanted if level == 0]
+        ends = sorted({((place + 1) << level) - 1 for level, place in wanted if level})
+        found: dict[tuple[int, int], bytes] = {}
+        if places:
+            leaves = self._connection.execute(_LEAVES, {"places": places})
+            found.update({(0, place): bytes(value) for place, value in leaves})
+        if ends:
+            above = self._connection.execute(_NODES, {"ends": ends})
+            found.update({(level, last >> level): bytes(value) for last, level, value in above})
         return found
-
-    def root(self, size: int | None = None) -> bytes:
-        """Root over the first `size` entries, all by default."""
-        return merkle.root(self.node, self.size() if size is None else size)
 
     def plain_rows(self, start: int, stop: int) -> list[Row]:
         """As `rows`, as plain tuples, for long logs."""
@@ -176,8 +193,7 @@ class Reader:
 
     def latest_checkpoint(self) -> str | None:
         """Text of the largest stored checkpoint."""
-        statement = select(checkpoints.c.text).order_by(checkpoints.c.size.desc()).limit(1)
-        return self._connection.execute(statement).scalar_one_or_none()
+        return self._connection.execute(_LATEST).scalar_one_or_none()
 
     def _rows(self, statement: Select[Any]) -> list[StoredRow]:
         return [_stored_row(*row) for row in self._connection.execute(statement.order_by(entries.c.index)).all()]
@@ -186,19 +202,31 @@ class Reader:
 class Writer(Reader):
     """Appends within one transaction; nothing is durable before the transaction ends."""
 
+    def __init__(self, connection: Connection) -> None:
+        super().__init__(connection)
+        self._known: dict[tuple[int, int], bytes] = {}
+
+    def node(self, level: int, index: int) -> bytes:
+        """Hash of the complete subtree at (level, index), as stored or as added in this transaction.
+
+        Raises:
+            LedgerTamperedError: if it is neither.
+        """
+        return self._known.get((level, index)) or super().node(level, index)
+
+    def _nodes_at(self, wanted: Sequence[tuple[int, int]]) -> dict[tuple[int, int], bytes]:
+        found = super()._nodes_at([place for place in wanted if place not in self._known])
+        self._known.update(found)
+        return self._known
+
     def append_all(self, leaves: Sequence[tuple[str | None, str, bytes]]) -> list[Entry]:
         """Add entries (request id, stage, body) and the subtree hashes that they complete, with two statements."""
-        known: dict[tuple[int, int], bytes] = {}
-
-        def node(level: int, index: int) -> bytes:
-            found = known.get((level, index))
-            return self.node(level, index) if found is None else found
-
         first, rows, above, added = self.size(), [], [], []
+        self.root(first)  # reads the right edge of the tree, which is all that growing it takes
         for index, (request_id, stage, body) in enumerate(leaves, first):
             leaf = merkle.leaf_hash(body)
-            for completed in merkle.completed_nodes(node, index, leaf):
-                known[completed.level, completed.index] = completed.hash
+            for completed in merkle.completed_nodes(self.node, index, leaf):
+                self._known[completed.level, completed.index] = completed.hash
                 if completed.level:
                     above.append({"entry": index, "level": completed.level, "hash": completed.hash})
             rows.append({"index": index, "request_id": request_id, "stage": stage, "body": body, "leaf_hash": leaf})
