@@ -2,12 +2,13 @@
 
 from safegen.spm.calibration import Calibration
 from safegen.spm.composition import attach
+from safegen.spm.fitting import Resolved
 from safegen.spm.membrane import Membrane, MembraneSet, Targets
 from safegen.spm.registry import AdapterEntry, BaseEntry, ModelEntry, Registry
 from safegen.spm.rowwise import GuidanceHalves
 from safegen.spm.transport import Gate, PaperStack, unigram_overlap
 from safegen.spm.updates import Attached, Rule
-from safegen.spm.weights import Resolved, SpmFile, read_spm, write_spm
+from safegen.spm.weights import SpmFile, read_spm, write_spm
 
 __all__ = [
     "AdapterEntry",

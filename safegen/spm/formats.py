@@ -17,9 +17,9 @@ from typing import Any, TypeVar
 import torch
 
 from safegen.errors import AdapterAlphaError, AdapterDuplicateError, AdapterKeyError
+from safegen.spm.fitting import Resolved
 from safegen.spm.layers import ALPHA, DOWN, TRANSFORMER, UP, layer_name
 from safegen.spm.tensor_reading import DTYPES, TensorFile
-from safegen.spm.weights import Resolved
 
 Number = TypeVar("Number", int, float)
 

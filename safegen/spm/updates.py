@@ -16,8 +16,9 @@ from typing import Literal, SupportsFloat
 import torch
 
 from safegen.errors import AdapterShapeError
+from safegen.spm.fitting import Resolved
 from safegen.spm.membrane import Targets
-from safegen.spm.weights import Resolved, SpmFile
+from safegen.spm.weights import SpmFile
 
 Rule = Literal["exact", "released"]
 """`exact`: arXiv 2312.16145, Eq. 9, for any mix of ranks. `released`: the arithmetic of the authors' script."""

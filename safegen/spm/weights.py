@@ -9,34 +9,18 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import NamedTuple
 
 import torch
 
-from safegen.errors import AdapterFamilyError, AdapterLayerError, AdapterShapeError
+from safegen.errors import AdapterFamilyError, AdapterLayerError
 from safegen.spm.family import FAMILIES, family_of, name_of
+from safegen.spm.fitting import ModelLayout, Resolved, fit, layout_of
 from safegen.spm.layers import ALPHA, DOWN, UP, Layer, layer_name, read_layers
-from safegen.spm.membrane import MembraneSet, Target, Targets
+from safegen.spm.membrane import MembraneSet, Targets
 from safegen.spm.tensor_reading import TensorFile, read_tensors
 from safegen.spm.tensor_writing import write_tensors
-
-
-class Resolved(NamedTuple):
-    """One layer of an SPM, fitted to its target; the update is scale * up @ down.
-
-    Attributes:
-        name: path of the target module.
-        down: (r, *fan_in of the target), as stored, in the file's dtype.
-        up: (out, r), or (out, r, 1, 1) for a convolution.
-        scale: alpha / r.
-    """
-
-    name: str
-    down: torch.Tensor
-    up: torch.Tensor
-    scale: float
 
 
 @dataclass(frozen=True)
@@ -52,6 +36,7 @@ class SpmFile:
     layers: Mapping[str, Layer]
     metadata: Mapping[str, str]
     digest: str
+    _fitted: dict[ModelLayout, Sequence[Resolved]] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     @classmethod
     def of(cls, content: TensorFile, where: str) -> SpmFile:
@@ -73,7 +58,7 @@ class SpmFile:
         """Number of trained values."""
         return sum(down.numel() + up.numel() for down, up, _ in self.layers.values())
 
-    def resolve(self, targets: Targets, *, where: str = "") -> list[Resolved]:
+    def resolve(self, targets: Targets, *, where: str = "") -> Sequence[Resolved]:
         """Each layer with the module that it belongs to, in the targets' order.
 
         Raises:
@@ -81,34 +66,28 @@ class SpmFile:
             AdapterLayerError: a layer has no target.
             AdapterShapeError: a layer has another shape than its target.
         """
-        by_layer = {layer_name(name): name for name in targets}
-        self._check_family({layer: targets[name].weight.shape for layer, name in by_layer.items()}, where)
-        strangers = [layer for layer in self.layers if layer not in by_layer]
+        layout = layout_of(targets)
+        if (known := self._fitted.get(layout)) is not None:
+            return known
+        self._check_family(layout.family, where)
+        strangers = [layer for layer in self.layers if layer not in layout.modules]
         if strangers:
             raise AdapterLayerError(
                 f"{len(strangers)} of {len(self.layers)} layers have no counterpart in this model, e.g. {strangers[0]}",
                 where=where,
                 hint="use an adapter that was trained on a model of the same layout",
             )
-        return [
-            _resolved(name, layer, self.layers[layer], targets[name], where)
-            for layer, name in by_layer.items()
+        fitted = [
+            fit(layer, self.layers[layer], name, shape, where)
+            for layer, (name, shape) in layout.modules.items()
             if layer in self.layers
         ]
+        self._fitted.clear()  # of one model at a time, so that it cannot grow
+        self._fitted[layout] = fitted
+        return fitted
 
-    def deltas(self, targets: Targets, *, where: str = "") -> dict[str, torch.Tensor]:
-        """Each target's weight update scale * up @ down, at permeability 1, shaped like the target's weight.
-
-        Raises:
-            AdapterMismatchError: as `resolve`.
-        """
-        return {
-            name: (up.flatten(1).float() @ down.flatten(1).float()).reshape(targets[name].weight.shape) * scale
-            for name, down, up, scale in self.resolve(targets, where=where)
-        }
-
-    def _check_family(self, target_shapes: Mapping[str, Sequence[int]], where: str) -> None:
-        model, own, stated = family_of(target_shapes), self.family, self.metadata.get("family", "")
+    def _check_family(self, model: str, where: str) -> None:
+        own, stated = self.family, self.metadata.get("family", "")
         family = own or (stated if stated in FAMILIES else "")
         if not (model and family) or family == model:
             return
@@ -118,20 +97,6 @@ class SpmFile:
             where=where,
             hint=f"use an adapter that was trained on a {FAMILIES[model]} model",
         )
-
-
-def _resolved(name: str, layer: str, parts: Layer, target: Target, where: str) -> Resolved:
-    down, up, alpha = parts
-    shape, rank = target.weight.shape, down.shape[0]
-    if up.shape[0] != shape[0] or down.shape[1:].numel() != shape[1:].numel() or up.shape[1:].numel() != rank:
-        raise AdapterShapeError(
-            f"layer {layer} is {tuple(up.shape)} x {tuple(down.shape)}, its target's weight is {tuple(shape)}",
-            where=where,
-            hint="use an adapter that was trained on a model of the same size",
-        )
-    # Files keep 1x1 convolutions and linear layers in either shape; the values are the same.
-    tail = (1,) * (len(shape) - 2)
-    return Resolved(name, down.reshape(rank, *shape[1:]), up.reshape(shape[0], rank, *tail), alpha / rank)
 
 
 def read_spm(path: Path, *, expected: str | None = None) -> SpmFile:

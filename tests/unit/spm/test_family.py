@@ -89,3 +89,30 @@ def test_resolving_gives_targets_in_order_with_their_scale() -> None:
         ("mid_block.b", (1, 3, 1, 1), (5, 1, 1, 1), 1.0),
         ("mid_block.a", (2, 6), (4, 2), 0.25),
     ]
+
+
+def test_only_pointwise_layers_fit_in_either_shape() -> None:
+    """A linear layer fits a 1x1 convolution and back; one with as many values as a 3x3 convolution has does not."""
+    conv, point, linear = nn.Conv2d(2, 4, 3), nn.Conv2d(2, 4, 1), nn.Linear(2, 4)
+    for target, down, up in (
+        (point, (1, 2), (4, 1)),
+        (linear, (1, 2, 1, 1), (4, 1, 1, 1)),
+        (conv, (1, 2, 3, 3), (4, 1)),
+    ):
+        (fitted,) = SpmFile({"lora_unet_a": (torch.ones(down), torch.ones(up), 1.0)}, {}, "").resolve({"a": target})
+        assert fitted.down.shape[1:] == target.weight.shape[1:]
+        assert fitted.up.ndim == target.weight.ndim
+    with pytest.raises(AdapterShapeError, match="lora_unet_a"):
+        SpmFile({"lora_unet_a": (torch.ones(1, 18), torch.ones(4, 1), 1.0)}, {}, "").resolve({"a": conv})
+
+
+def test_an_spm_fits_models_of_different_layouts_in_turn() -> None:
+    """What is kept of one model is not taken for another, and is not computed again for one of the same layout."""
+    both = unet(768)
+    part = dict(list(both.items())[1:])
+    file = spm(part)
+    first = file.resolve(both)
+    assert file.resolve(unet(768)) is first
+    assert [layer.name for layer in file.resolve(part)] == [layer.name for layer in first]
+    with pytest.raises(AdapterShapeError):
+        file.resolve({name: nn.Linear(768, 321) for name in part})
