@@ -45,12 +45,16 @@ class Report:
         """A bar that the value must not pass."""
         self.bars.append(Bar(name, round(value, 4), unit, f"<= {bar:g}", value <= bar))
 
-    def finish(self, *, as_json: bool, keep: bool) -> None:
-        """Print tables and bars; keep the full run; print JSON last if asked."""
+    def below(self, name: str, value: float, bar: float, unit: str = "share") -> None:
+        """A bar that the value must stay under; equal is not under."""
+        self.bars.append(Bar(name, round(value, 4), unit, f"< {bar:g}", value < bar))
+
+    def finish(self, *, as_json: bool, keep: bool, to_stderr: bool = False) -> None:
+        """Print tables and bars, to standard error if asked or before JSON; keep the full run; print JSON last."""
         tables = [
             ("bars", ("name", "value", "unit", "bar", "holds"), [tuple(asdict(bar).values()) for bar in self.bars])
         ]
-        console = Console(stderr=as_json)
+        console = Console(stderr=as_json or to_stderr)
         for title, columns, rows in (*self.tables, *tables):
             table = Table(*columns, title=title)
             for row in rows:
