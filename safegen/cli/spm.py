@@ -1,4 +1,4 @@
-"""`safegen spm`: train, list, show, verify and exchange SPM adapters.
+"""`safegen spm`: train, evaluate, list, show, verify and exchange SPM adapters.
 
 Exit codes: 0 done, 1 error or a digest that does not hold, 2 usage, 130 interrupted.
 """
@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, cast
 
 import typer
 
+from safegen.cli.spm_evaluate import evaluate
 from safegen.cli.spm_exchange import export_adapter, import_adapter
 
 if TYPE_CHECKING:
@@ -21,7 +22,8 @@ if TYPE_CHECKING:
     from safegen.training.recipe import Recipe
     from safegen.training.result import Trained
 
-app = typer.Typer(no_args_is_help=True, help="SPM adapters: train, list, show, verify, exchange.")
+app = typer.Typer(no_args_is_help=True, help="SPM adapters: train, evaluate, list, show, verify, exchange.")
+app.command("evaluate")(evaluate)
 app.command("import")(import_adapter)
 app.command("export")(export_adapter)
 Json = Annotated[bool, typer.Option("--json", help="Print JSON and nothing else.")]

@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +17,7 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 
+from safegen.data import folder_digest
 from safegen.errors import ModelError
 
 if TYPE_CHECKING:
@@ -62,6 +64,11 @@ class Judge:
         except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
             raise ModelError(f"the judge cannot be loaded: {error}", where=str(folder)) from error
         return cls(model.eval(), config["concepts"], config["styles"], config["size"], folder)
+
+    @cached_property
+    def digest(self) -> str:
+        """`sha256:<hex>` of the judge's folder."""
+        return folder_digest(self.folder)
 
     @torch.no_grad()
     def judge(self, pictures: Sequence[Image]) -> Judgement:

@@ -86,9 +86,21 @@ class OpenClipReviewer:
         if not images:
             return []
         with torch.no_grad():
-            looks = self._model.encode_image(self._pixels(images), normalize=True)
+            looks = self.embed_images(images)
             columns = {target: self._probability(looks, target).tolist() for target in question.targets}
         return [Scores({target: column[row] for target, column in columns.items()}) for row in range(len(images))]
+
+    def embed_images(self, images: Sequence[Image]) -> torch.Tensor:
+        """Normalised embeddings of pictures, (images, width), as CLIP scores take them."""
+        import torch
+
+        with torch.no_grad():
+            embedded: torch.Tensor = self._model.encode_image(self._pixels(images), normalize=True)
+        return embedded
+
+    def embed_texts(self, texts: Sequence[str]) -> torch.Tensor:
+        """Normalised embeddings of texts as they stand, (texts, width)."""
+        return self._embed([[text] for text in texts])
 
     def _pixels(self, images: Sequence[Image]) -> torch.Tensor:
         """Normalised pixels, (images, 3, height, width); squeezed to the model's size where theirs is another."""
