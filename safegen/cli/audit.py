@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from safegen.cli import audit_data, audit_prompts
+from safegen.cli import audit_data, audit_prompts, audit_replay
 from safegen.cli.audit_options import TAMPERED, AsJson, Folder, PublicKey, fail, key_text
 from safegen.errors import LedgerError, SafegenError
 from safegen.safe_text import plain
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 app = typer.Typer(no_args_is_help=True, help="Look into a ledger and verify it.")
 for _command in (audit_data.prove, audit_data.export, audit_data.query, audit_data.report, audit_data.keys):
     app.command()(_command)
+app.command()(audit_replay.replay)
 app.command()(audit_prompts.unseal)
 app.command()(audit_prompts.forget)
 app.command()(audit_prompts.prune)
