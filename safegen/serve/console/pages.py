@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
+from itertools import islice
 from typing import Annotated
 
 from fastapi import APIRouter, Query, Request
@@ -20,6 +21,8 @@ from safegen.serve.console.view import FilterOf, ViewOf
 router = APIRouter(include_in_schema=False)
 PAGE = 50
 _MOST_PLOTS = 12
+_PIECE_LINES = 500
+"""Lines of an export that are sent at once."""
 _EVENTS = ("policy_changed", "policy_rejected")
 Cursor = Annotated[int | None, Query(ge=0, lt=2**62)]
 
@@ -129,7 +132,9 @@ def _download(
 
     def pieces() -> Iterator[str]:
         with console.search() as search:
-            yield from write(search.each(chosen))
+            lines = write(search.each(chosen))
+            while piece := "".join(islice(lines, _PIECE_LINES)):
+                yield piece
 
     headers = {"Content-Disposition": f'attachment; filename="{name}"'}
     return StreamingResponse(pieces(), media_type=media_type, headers=headers)

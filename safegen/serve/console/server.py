@@ -91,7 +91,11 @@ def _is_any(host: str) -> bool:
 def _listen(host: str, port: int) -> socket.socket:
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     try:
-        return socket.create_server((host, port), family=family)
+        listening = socket.create_server((host, port), family=family)
+        listening.setsockopt(
+            socket.IPPROTO_TCP, socket.TCP_NODELAY, 1
+        )  # else a page waits 40 ms for its own second half
+        return listening  # noqa: TRY300 - the way on is the only one that ends well
     except OSError as error:
         raise ConsoleError(
             f"cannot listen at {host}:{port}: {error.strerror or error}", hint="choose another with --port"
