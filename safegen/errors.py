@@ -86,6 +86,12 @@ class AdapterMissingError(AdapterIntegrityError):
     code = "adapter.missing"
 
 
+class AdapterSourceError(AdapterIntegrityError):
+    """A file cannot be fetched from where an index lies, or its place is not pinned."""
+
+    code = "adapter.source"
+
+
 class AdapterDigestError(AdapterIntegrityError):
     """The adapter file has another digest than the one that was asked for."""
 

@@ -93,7 +93,7 @@ def _is_model(base: str | None) -> bool:
 def _registry(*, needed: bool) -> Registry:
     from safegen.data import data_folder
     from safegen.spm import Registry
-    from safegen.spm.registry import Index
+    from safegen.spm.index import Index
 
     return Registry.open() if needed else Registry(folder=data_folder("spm_models"), index=Index())
 

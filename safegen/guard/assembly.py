@@ -1,7 +1,7 @@
 """Loads what a decision needs, when it is first needed: the base model, the bundle's adapters, the reviewers.
 
 Invariants: everything comes through the registry and has the digest stated there; what is missing or does not fit is
-an error, never a silent pass; a refused request loads nothing.
+an error, never a silent pass; a refused request loads nothing, torch included.
 """
 
 from __future__ import annotations
@@ -108,4 +108,4 @@ class Assembly:
             )
         for concept in policy.concepts:
             if concept.adapter:
-                self.adapter(concept.adapter)
+                self.registry.check_adapter(concept.adapter, base=self.entry)

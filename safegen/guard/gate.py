@@ -13,13 +13,13 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from safegen.policy import BundleItem
-from safegen.spm import Attached, SpmFile
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from safegen.guard.transports import Bundle, Prompt, Transport
     from safegen.models import BaseModel
+    from safegen.spm import Attached, SpmFile
 
 ESCALATION = 2.0
 """Escalating opens a membrane to this multiple of what it was, or of its rule's strength if that is more."""
@@ -54,6 +54,8 @@ class Opening(NamedTuple):
 
     def attached(self) -> Attached:
         """As `spm.attach` takes it."""
+        from safegen.spm import Attached
+
         return Attached(spm=self.spm, gamma=self.gamma, name=self.item.adapter)
 
 

@@ -13,7 +13,7 @@ from safegen.data import folder_digest
 from safegen.errors import TrainingError
 from safegen.models import TrainableModel
 from safegen.spm import BaseEntry, Registry
-from safegen.spm.registry import Index
+from safegen.spm.index import Index
 from safegen.training.loop import train
 from safegen.training.recipe import Recipe
 from safegen.training.registration import register
