@@ -12,6 +12,7 @@ from __future__ import annotations
 import argparse
 import multiprocessing
 import signal
+import sys
 import tempfile
 import time
 from collections import Counter
@@ -25,7 +26,7 @@ from spm_mutations import MUTATIONS, State, mutate, verdict
 
 from safegen.data import file_digest
 
-COUNT, QUICK, BATCH = 10_000, 400, 250
+COUNT, QUICK, BATCH = 10_000, 400, 1_000
 HANG_S = 10
 """Seconds after which a file hangs the reader; one takes some milliseconds."""
 
@@ -93,6 +94,7 @@ def main() -> None:
                 rows += pool.submit(run, at, min(end, at + BATCH)).result()
             except BrokenProcessPool:
                 crashes += 1
+        print(f"{len(rows)} of {end - start} files", file=sys.stderr)
 
     report = Report("spm_fuzz")
     outcomes = Counter((name, outcome) for _, name, outcome, _, _ in rows)

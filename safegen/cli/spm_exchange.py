@@ -30,7 +30,8 @@ def import_adapter(
     as_json: Json = False,
 ) -> None:
     """Make an SPM file of a published one, or of a LoRA of other programs; tensors stay as they are."""
-    from safegen.errors import AdapterFamilyError
+    from safegen.errors import AdapterFamilyError, AdapterMismatchError
+    from safegen.models.layouts import PUBLISHED
     from safegen.spm.exchange import read_foreign, write_import
 
     foreign = read_foreign(file)
@@ -39,7 +40,12 @@ def import_adapter(
             "its layers do not tell for which family it is", where=str(file), hint="name a base model with --base"
         )
     family, targets = _layout(base, foreign.spm.family)
-    layers = foreign.spm.resolve(targets, where=str(file))
+    try:
+        layers = foreign.spm.resolve(targets, where=str(file))
+    except AdapterMismatchError as error:
+        if base is None:
+            error.hint = f"it was held against {PUBLISHED[family][0]}; name its own model with --base"
+        raise
     out = out or Path("runs/imported") / f"{file.stem}.safetensors"
     digest = write_import(foreign, out, family=family, concept=concept)
     ranks = sorted({layer.down.shape[0] for layer in layers})
