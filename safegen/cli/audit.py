@@ -36,13 +36,20 @@ def verify(
     ledger: Annotated[Path, typer.Argument(metavar="LEDGER", help="Folder of the ledger, or an export (.jsonl).")],
     key: PublicKey = None,
     kept: Annotated[list[Path] | None, typer.Option(help="Checkpoint that you kept: shows a ledger set back.")] = None,
+    witness: Annotated[
+        list[str] | None, typer.Option(metavar="KEY", help="Key of a witness that must have cosigned; may be repeated.")
+    ] = None,
     *,
     as_json: AsJson = False,
 ) -> None:
-    """Recompute the whole ledger and check it against its signatures."""
-    from safegen.ledger import read_public_key, verify_ledger
+    """Recompute the whole ledger and check it against its signatures, and those of witnesses if wanted."""
+    from safegen.ledger import WitnessKey, check_cosignatures, read_public_key, verify_ledger
+    from safegen.ledger.folder import CHECKPOINT_FILE
 
     try:
+        keys = [WitnessKey.parse(key_text(one)) for one in witness or ()]
+        if keys:
+            check_cosignatures(_text(ledger / CHECKPOINT_FILE), keys, len(keys))
         trusted = key_text(key) if key is not None else str(read_public_key(ledger))
         report = verify_ledger(ledger, trusted, known_checkpoints=map(_text, kept or ()))
     except SafegenError as error:

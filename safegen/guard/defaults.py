@@ -37,3 +37,8 @@ def default_ledger() -> Path:
     """The ledger that is used when none is named: in the user's state folder, or `SAFEGEN_LEDGER`."""
     named = os.environ.get("SAFEGEN_LEDGER")
     return Path(named) if named else user_state_path("safegen") / "ledger"
+
+
+def default_events() -> tuple[str, ...]:
+    """Where the ledger's records also go as events: `SAFEGEN_EVENTS`, e.g. `stdout,syslog`; nowhere by default."""
+    return tuple(target for target in os.environ.get("SAFEGEN_EVENTS", "").split(",") if target.strip())

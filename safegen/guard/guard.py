@@ -21,7 +21,7 @@ from safegen.guard import records
 from safegen.guard.assembly import Assembly
 from safegen.guard.attempts import Attempts, SignImage
 from safegen.guard.course import Course
-from safegen.guard.defaults import default_ledger, find_policy
+from safegen.guard.defaults import default_events, default_ledger, find_policy
 from safegen.guard.policy_file import PolicyFile
 from safegen.guard.request import check_request
 from safegen.ledger import Ledger
@@ -95,7 +95,7 @@ class Guard:
             loaded = file.read()
         guard = cls(
             loaded,
-            Ledger.open(ledger or default_ledger()),
+            Ledger.open(ledger or default_ledger(), events=default_events()),
             registry or Registry.open(),
             reviewers=reviewers,
             sign_image=sign_image,

@@ -29,6 +29,7 @@ from safegen.ledger.parts import (
     ShadowMatch,
     timestamp,
 )
+from safegen.ledger.publishing import CheckpointSink, FileSink, Witness
 from safegen.ledger.reader import LedgerReader
 from safegen.ledger.receipt import Receipt, TlogProof, parse_tlog_proof, verify_receipt, verify_tlog_proof
 from safegen.ledger.record import (
@@ -50,11 +51,13 @@ from safegen.ledger.sealing import PromptKeys
 from safegen.ledger.summary import RequestSummary
 from safegen.ledger.transaction import Entry
 from safegen.ledger.verify import Problem, VerificationReport, verify_ledger
+from safegen.ledger.witness import HttpWitness, WitnessKey, check_cosignatures, cosigned_at
 
 __all__ = [
     "Audience",
     "BundleMember",
     "Checkpoint",
+    "CheckpointSink",
     "Closed",
     "Decided",
     "Decider",
@@ -62,6 +65,8 @@ __all__ = [
     "Drawn",
     "Entry",
     "Failure",
+    "FileSink",
+    "HttpWitness",
     "ImageOutcome",
     "Ledger",
     "LedgerKeys",
@@ -89,7 +94,11 @@ __all__ = [
     "TlogProof",
     "VerificationReport",
     "VerifierKey",
+    "Witness",
+    "WitnessKey",
     "canonical_bytes",
+    "check_cosignatures",
+    "cosigned_at",
     "parse_checkpoint",
     "parse_record",
     "parse_tlog_proof",

@@ -21,7 +21,7 @@ from safegen.errors import LedgerError, LedgerTamperedError
 from safegen.ledger.merkle import HASH_BYTES
 
 _ED25519 = b"\x01"
-_KEY_ID_BYTES = 4
+KEY_ID_BYTES = 4
 _SIGNATURE_MARK = "\u2014 "
 _BODY_LINES = 3
 _MAXIMUM_SIGNATURES = 64
@@ -38,7 +38,7 @@ class VerifierKey:
     @property
     def key_id(self) -> bytes:
         """SHA-256(name || 0x0A || 0x01 || public key), first four bytes."""
-        return hashlib.sha256(self.name.encode() + b"\n" + _ED25519 + self.public).digest()[:_KEY_ID_BYTES]
+        return hashlib.sha256(self.name.encode() + b"\n" + _ED25519 + self.public).digest()[:KEY_ID_BYTES]
 
     def __str__(self) -> str:
         return f"{self.name}+{self.key_id.hex()}+{encode_base64(_ED25519 + self.public)}"
@@ -122,7 +122,7 @@ def verify_checkpoint(text: str, key: VerifierKey) -> Checkpoint:
             f"the checkpoint is of {checkpoint.origin}, the key of {key.name}", hint="use that ledger's own key"
         )
     body, signatures = _split_note(text)
-    ours = [value[_KEY_ID_BYTES:] for name, value in signatures if (name, value[:_KEY_ID_BYTES]) == _identity(key)]
+    ours = [value[KEY_ID_BYTES:] for name, value in signatures if (name, value[:KEY_ID_BYTES]) == _identity(key)]
     if not ours:
         raise LedgerTamperedError(f"no signature of the checkpoint is by {key.name} ({key.key_id.hex()})")
     public = Ed25519PublicKey.from_public_bytes(key.public)
@@ -132,6 +132,24 @@ def verify_checkpoint(text: str, key: VerifierKey) -> Checkpoint:
         except InvalidSignature as error:
             raise LedgerTamperedError(f"the signature of {key.name} on the checkpoint is not valid") from error
     return checkpoint
+
+
+def note_body(text: str) -> str:
+    """The signed part of a signed note.
+
+    Raises:
+        LedgerTamperedError: if the text is none.
+    """
+    return _split_note(text)[0]
+
+
+def note_signatures(text: str) -> list[tuple[str, bytes]]:
+    """The signatures of a signed note as (name, key id || signature), believed in nothing.
+
+    Raises:
+        LedgerTamperedError: if the text is none.
+    """
+    return _split_note(text)[1]
 
 
 def encode_base64(data: bytes) -> str:
@@ -175,7 +193,7 @@ def _signature(line: str) -> tuple[str, bytes]:
         value = decode_base64(encoded)
     except ValueError as error:
         raise _malformed("a signature is not base64") from error
-    if not line.startswith(_SIGNATURE_MARK) or not space or not is_key_name(name) or len(value) <= _KEY_ID_BYTES:
+    if not line.startswith(_SIGNATURE_MARK) or not space or not is_key_name(name) or len(value) <= KEY_ID_BYTES:
         raise _malformed("a signature line is not one")
     return name, value
 

@@ -32,6 +32,8 @@ from safegen.ledger.reader import LedgerReader, build_receipt
 from safegen.ledger.record import Pruned, Record, Recovered, canonical_bytes
 from safegen.ledger.retention import first_not_older, remove_bodies
 from safegen.ledger.sealing import PromptKeys, SealedField
+from safegen.ledger.streams import EventStreams
+from safegen.ledger.witness import witnesses_of
 
 if TYPE_CHECKING:
     from safegen.ledger.keys import LedgerKeys
@@ -60,10 +62,12 @@ class Ledger(LedgerReader):
         *,
         witnesses: Sequence[Witness] = (),
         sinks: Sequence[CheckpointSink] = (),
+        events: Iterable[str] = (),
     ) -> None:
         super().__init__(store, folder)
         self._keys = keys
         self._clock = clock
+        self._events = EventStreams(events, ledger=keys.name)
         self._heads = Heads(folder, keys)
         self._commit = GroupCommit(store, self._heads)
         self._begun = ThreadPoolExecutor(max_workers=1, thread_name_prefix="safegen-ledger")
@@ -82,6 +86,7 @@ class Ledger(LedgerReader):
         database: str | None = None,
         witnesses: Sequence[Witness] = (),
         sinks: Sequence[CheckpointSink] = (),
+        events: Iterable[str] = (),
     ) -> Ledger:
         """Open the ledger in a folder, by default creating it and its keys on first use.
 
@@ -92,8 +97,9 @@ class Ledger(LedgerReader):
             create: whether a missing ledger is made.
             database: address of a PostgreSQL database, as postgresql://host/name, for a new ledger that is to live
                 there; afterwards the folder knows it. Passwords belong into ~/.pgpass.
-            witnesses: who cosigns checkpoints.
+            witnesses: who cosigns checkpoints, besides those that the file `witnesses` in the folder names.
             sinks: where checkpoints go besides the folder.
+            events: where records are written as events once they are durable, as `EventStreams` takes them.
 
         Raises:
             LedgerWriteError: if it cannot be created or written.
@@ -109,8 +115,13 @@ class Ledger(LedgerReader):
         if database is not None:
             keep_address(folder, database)
         publish_key(folder, keys)
+        witnesses = [*witnesses_of(folder), *witnesses]
         store = open_store(folder, create=create)
-        ledger = cls(store, folder, keys, clock, witnesses=witnesses, sinks=sinks)
+        try:
+            ledger = cls(store, folder, keys, clock, witnesses=witnesses, sinks=sinks, events=events)
+        except LedgerError:
+            store.close()
+            raise
         try:
             ledger._first_checkpoint()
         except LedgerError:
@@ -255,6 +266,7 @@ class Ledger(LedgerReader):
         """Finish what was begun in the background, and let go of the files."""
         self._begun.shutdown(wait=True)
         self._publisher.close()
+        self._events.close()
         super().close()
 
     def _prepared(self, records: Iterable[Record]) -> list[tuple[Record, bytes]]:
@@ -263,6 +275,7 @@ class Ledger(LedgerReader):
     def _emit(self, entries: Iterable[Entry], records: Iterable[Record]) -> None:
         for entry, record in zip(entries, records, strict=True):
             emit(entry.index, entry.leaf_hash, record)
+            self._events.write(entry, record)
 
     def _first_checkpoint(self) -> None:
         """Sign the empty tree of a new ledger, and hold an old one against its last checkpoint.
