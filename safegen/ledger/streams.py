@@ -45,7 +45,7 @@ class EventStreams:
 
     def __init__(self, targets: Iterable[str], **context: str) -> None:
         self._handlers = [_handler(target) for target in targets]
-        chain = [structlog.contextvars.merge_contextvars, _render]
+        chain: Any = [structlog.contextvars.merge_contextvars, _render]
         logger: Any = structlog.wrap_logger(
             _Fan(self._handlers), processors=chain, wrapper_class=structlog.BoundLoggerBase
         )
@@ -101,7 +101,7 @@ def _handler(target: str) -> logging.Handler:
             told.append(True)
             warn("ledger.events_lost", target=target, problem=repr(sys.exc_info()[1]))
 
-    handler.handleError = fail  # type: ignore[method-assign, assignment]
+    handler.handleError = fail  # type: ignore[method-assign]
     return handler
 
 
