@@ -13,10 +13,10 @@ import time
 import torch
 from baselines.released_spm import STEPS, ReleasedSpm, seconds_per_update
 from reporting import Report
+from safegen.training.trainer import Trainer
 
 from erasure_parts.context import Context
 from erasure_parts.recipes import recipe_of
-from erasure_parts.solving import solved
 from safegen.evaluation.method import Membranes, always
 from safegen.spm import Attached
 
@@ -30,7 +30,7 @@ def run(context: Context) -> Report:
     name = context.concepts(1)[0]
     recipe = recipe_of(context, name)
     began = time.process_time()
-    spm = solved(context.base, recipe)
+    spm = Trainer(context.base).solve(recipe).spm()
     ours = time.process_time() - began
     each = seconds_per_update(context.base, name, 1 if context.quick else SAMPLE)
     theirs = each * STEPS

@@ -10,6 +10,8 @@ import hashlib
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Protocol
 
+import torch
+
 from safegen.spm import Attached, SpmFile, attach
 
 if TYPE_CHECKING:
@@ -63,6 +65,7 @@ class Membranes:
         self.name = name
         self._base, self._opener = base, opener
         self._open: dict[str, tuple[Attached, ...]] = {BARE: ()}
+        self._fingerprints: dict[int, tuple[SpmFile, str]] = {}
 
     def states(self, prompts: Sequence[str]) -> list[str]:
         """Digest and permeability of what opens."""
@@ -74,20 +77,25 @@ class Membranes:
             return self._base.draw(request).images
 
     def _state(self, opened: Sequence[Attached]) -> str:
-        active = sorted((item for item in opened if item.opens), key=lambda item: fingerprint(item.spm))
-        state = "+".join(f"{fingerprint(item.spm)}@{item.gammas!r}" for item in active)
+        active = sorted((item for item in opened if item.opens), key=lambda item: self._known(item.spm))
+        state = "+".join(f"{self._known(item.spm)}@{item.gammas!r}" for item in active)
         self._open[state] = tuple(active)
         return state
 
+    def _known(self, spm: SpmFile) -> str:
+        # The SPM itself is kept beside its fingerprint, so that its id is not given to another one.
+        if id(spm) not in self._fingerprints:
+            self._fingerprints[id(spm)] = spm, fingerprint(spm)
+        return self._fingerprints[id(spm)][1]
+
 
 def fingerprint(spm: SpmFile) -> str:
-    """The file's digest; of what was never written, one of its numbers."""
-    if spm.digest:
-        return spm.digest
+    """`sha256:<hex>` of an SPM's numbers: files that differ in their metadata alone draw the same pictures."""
     digest = hashlib.sha256()
     for name, (down, up, alpha) in sorted(spm.layers.items()):
-        digest.update(f"{name} {alpha!r} ".encode())
-        digest.update(down.contiguous().numpy().tobytes() + up.contiguous().numpy().tobytes())
+        digest.update(f"{name} {alpha!r} {tuple(down.shape)} {tuple(up.shape)} ".encode())
+        for part in (down, up):
+            digest.update(part.detach().cpu().contiguous().view(torch.uint8).numpy().tobytes())
     return f"sha256:{digest.hexdigest()}"
 
 

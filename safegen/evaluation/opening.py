@@ -6,7 +6,7 @@ rule.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -39,7 +39,23 @@ class Installed:
 class Gated:
     """Opens SPMs for prompts."""
 
-    def __init__(self, base: BaseModel, installed: Sequence[Installed], *, space: TextSpace | None = None) -> None:
+    def __init__(
+        self,
+        base: BaseModel,
+        installed: Sequence[Installed],
+        *,
+        space: TextSpace | None = None,
+        text_of: Callable[[Sequence[int]], str] | None = None,
+    ) -> None:
+        """Read the concepts.
+
+        Args:
+            base: whose text encoder reads prompts.
+            installed: at least one SPM.
+            space: of the base, if it is known already.
+            text_of: tokens as text, so that `gammas` compares words as well.
+        """
+        self._text_of = text_of
         self._installed = tuple(installed)
         self._space = space or text_space(base)
         self._stack = ConceptStack([self._space.concept(each.phrases) for each in self._installed])
@@ -56,7 +72,7 @@ class Gated:
         return opened
 
     def gammas(self, states: torch.Tensor, tokens: Sequence[Sequence[int]] | None) -> torch.Tensor:
-        """Permeabilities (rows, SPMs) for text states (rows, tokens, width), by meaning, and by no words.
+        """Permeabilities (rows, SPMs) for text states (rows, tokens, width), by meaning, and by words if there are any.
 
         States without tokens come from no text: every position behind the start counts as a word then.
         """
@@ -64,7 +80,10 @@ class Gated:
         for number, row in enumerate(states.detach()):
             own = tuple(tokens[number]) if tokens else (-1,) * (len(row) - 2)
             points = self._space.points(TextReading(states=row, tokens=own, truncated=False))
-            values = self._stack.meaning([points])[0]
+            if tokens and self._text_of:
+                values = self._stack.compare(self._text_of(own), points).values
+            else:
+                values = self._stack.meaning([points])[0]
             rows.append([each.permeability(float(v)) for each, v in zip(self._calibrations, values, strict=True)])
         return torch.tensor(rows)
 

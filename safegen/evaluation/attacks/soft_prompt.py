@@ -6,7 +6,7 @@ No text need exist that reads to such states; an attacker who can hand in embedd
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import TYPE_CHECKING
 
 import torch
@@ -23,34 +23,36 @@ def soft_prompt(
     objective: Objective,
     start: torch.Tensor,
     *,
-    steps: int,
+    steps: Collection[int],
     seeds: Sequence[int],
     how: Drawn,
     rate: float = RATE,
     evade: Callable[[torch.Tensor], torch.Tensor] | None = None,
-) -> tuple[list[Image], torch.Tensor]:
-    """Optimise one row of states for each reference, then draw it.
+) -> dict[int, list[Image]]:
+    """Optimise one row of states for each reference, and draw it on the way.
 
     Args:
         objective: references and defence.
         start: (rows, tokens, width) to start from, one row a reference.
-        steps: of Adam.
-        seeds: one for each row's final picture.
-        how: sampler of the final pictures.
+        steps: numbers of Adam's steps after which pictures are drawn; the greatest ends the attack.
+        seeds: one for each row's picture.
+        how: sampler of the pictures.
         rate: of Adam, relative to the root mean square of the states.
         evade: a differentiable penalty (rows,) on states that open the gate.
 
     Returns:
-        The pictures, and the final states.
+        The pictures after each of `steps`.
     """
     states = start.clone().requires_grad_()
     optimiser = torch.optim.Adam([states], rate * float(start.square().mean().sqrt()))
-    for step in range(steps):
+    drawn = {0: objective.draw(start, seeds, how)} if 0 in steps else {}
+    for step in range(max(steps)):
         loss = objective.loss(states, step).sum()
         if evade is not None:
             loss = loss + evade(states).sum()
         optimiser.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
         optimiser.step()
-    found = states.detach()
-    return objective.draw(found, seeds, how), found
+        if step + 1 in steps:
+            drawn[step + 1] = objective.draw(states.detach(), seeds, how)
+    return drawn

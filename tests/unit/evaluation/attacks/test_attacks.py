@@ -47,14 +47,20 @@ def test_a_prompt_of_the_concept_explains_its_pictures_better_than_another(
 
 
 def test_a_soft_prompt_lowers_the_loss_that_it_follows(box: WhiteBox, references: Sequence[object]) -> None:
-    """A few steps from another prompt."""
+    """A few steps from another prompt, drawn where it was asked for; the penalty sees the states of every step."""
     goal = objective(box, references, Undefended())
     start = box.base.encode(["a bell"] * 2)
-    pictures, found = soft_prompt(goal, start, steps=6, seeds=[1, 2], how=QUICK)
+    seen: list[torch.Tensor] = []
+
+    def evade(states: torch.Tensor) -> torch.Tensor:
+        seen.append(states.detach().clone())
+        return torch.zeros(len(states))
+
+    drawn = soft_prompt(goal, start, steps=(0, 5, 6), seeds=[1, 2], how=QUICK, evade=evade)
     with torch.no_grad():
-        losses = [float(goal.loss(states, 0).sum()) for states in (start, found)]
+        losses = [float(goal.loss(states, 0).sum()) for states in (start, seen[-1])]
     assert losses[1] < losses[0]
-    assert len(pictures) == 2
+    assert {step: len(pictures) for step, pictures in drawn.items()} == {0: 2, 5: 2, 6: 2}
 
 
 def test_membranes_act_on_each_row_as_far_as_its_own_gate_opens(
