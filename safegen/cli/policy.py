@@ -102,11 +102,13 @@ def explain(
 
 
 @app.command()
-def schema() -> None:
-    """Write the JSON Schema of the policy format."""
-    from safegen.policy import policy_schema_text
+def schema(
+    *, tests: Annotated[bool, typer.Option("--tests", help="The schema of `*_test.yaml` files instead.")] = False
+) -> None:
+    """Write the JSON Schema of policies, or of the tests beside them."""
+    from safegen.policy.schema import policy_schema_text, suite_schema_text
 
-    typer.echo(policy_schema_text(), nl=False)
+    typer.echo(suite_schema_text() if tests else policy_schema_text(), nl=False)
 
 
 def _check_as_json(path: Path, outcome: Policy | PolicyError) -> dict[str, object]:

@@ -7,7 +7,7 @@ failure, an error or too little coverage, 2 usage.
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 from xml.etree import ElementTree as ET
@@ -15,6 +15,7 @@ from xml.etree import ElementTree as ET
 import typer
 
 if TYPE_CHECKING:
+    from safegen.policy import Policy
     from safegen.policy.suite_run import CaseResult, SuiteResult
 
 _ERROR = 1
@@ -25,11 +26,18 @@ class _Ran:
     path: Path
     result: SuiteResult | None
     error: str
-    drawn: tuple[str, ...] = ()
+    drawn: dict[int, str] = field(default_factory=dict)
 
     @property
     def failed(self) -> bool:
-        return self.result is None or bool(self.result.failures) or bool(self.drawn)
+        return any(problems for _, problems in self.cases()) or self.result is None
+
+    def cases(self) -> list[tuple[CaseResult, tuple[str, ...]]]:
+        """Each prompt with all that went wrong, decided and drawn."""
+        results = self.result.results if self.result is not None else ()
+        return [
+            (one, (*one.problems, *([self.drawn[at]] if at in self.drawn else ()))) for at, one in enumerate(results)
+        ]
 
 
 def run_tests(
@@ -47,7 +55,7 @@ def run_tests(
     if not files:
         typer.echo("error: no tests found; they are files whose names end in `_test.yaml`", err=True)
         raise typer.Exit(_ERROR)
-    ran = [_run(path, generate=generate) for path in files]
+    ran = [_run(path, generate=generate, quiet=as_json) for path in files]
     if junit is not None:
         junit.write_bytes(_junit(ran))
     if as_json:
@@ -61,7 +69,7 @@ def run_tests(
         raise typer.Exit(_ERROR)
 
 
-def _run(path: Path, *, generate: bool) -> _Ran:
+def _run(path: Path, *, generate: bool, quiet: bool) -> _Ran:
     from safegen.errors import SafegenError
     from safegen.policy import load_policy_file
     from safegen.policy.suite import load_suite_file
@@ -69,29 +77,47 @@ def _run(path: Path, *, generate: bool) -> _Ran:
 
     try:
         suite = load_suite_file(path)
-        file = path.parent / suite.policy
-        result = run_suite(suite, load_policy_file(file))
-        drawn = tuple(_drawn(file, result)) if generate else ()
+        policy = load_policy_file(path.parent / suite.policy)
+        result = run_suite(suite, policy)
+        drawn = _drawn(policy, suite.now, result, quiet=quiet) if generate else {}
     except SafegenError as error:
         return _Ran(path, None, str(error))
     return _Ran(path, result, "", drawn)
 
 
-def _drawn(policy: Path, result: SuiteResult) -> list[str]:
-    """What went wrong when each prompt was really drawn and reviewed."""
+def _drawn(policy: Policy, day: str, result: SuiteResult, *, quiet: bool) -> dict[int, str]:
+    """What went wrong when each prompt was really drawn and reviewed, on the day on which the suite plays."""
     import tempfile
+    from datetime import UTC, datetime
+
+    from rich.console import Console
+    from rich.progress import track
 
     from safegen.guard import Guard
+    from safegen.ledger import Ledger
     from safegen.policy import Audience
+    from safegen.spm import Registry
 
-    problems = []
-    with tempfile.TemporaryDirectory() as folder, Guard.open(policy, ledger=Path(folder)) as guard:
-        for one in result.results:
+    noon = datetime.fromisoformat(f"{day}T12:00:00").replace(tzinfo=UTC)
+    problems = {}
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        Guard(policy, Ledger.open(Path(folder), clock=lambda: noon), Registry.open()) as guard,
+    ):
+        guard.assembly.check(policy)
+        console = Console(stderr=True)
+        for at, one in track(
+            list(enumerate(result.results)), "drawing", console=console, disable=quiet, transient=True
+        ):
             audience = one.request.model_dump(include=set(Audience.model_fields))
-            generation = guard.generate(one.prompt, seed=0, audience=Audience.model_validate(audience))
-            expected = "refused" if one.expected == "refuse" else "released"
-            if generation.outcome != expected:
-                problems.append(f"{one.prompt}: {generation.outcome} instead of {expected} when drawn")
+            generation = guard.generate(
+                one.prompt,
+                negative_prompt=one.request.negative_prompt,
+                seed=0,
+                audience=Audience.model_validate(audience),
+            )
+            if generation.outcome != one.outcome:
+                problems[at] = f"{generation.outcome} instead of {one.outcome} when drawn"
     return problems
 
 
@@ -103,17 +129,17 @@ def _as_json(ran: _Ran) -> dict[str, Any]:
         "ok": not ran.failed,
         "coverage": ran.result.coverage,
         "uncovered": list(ran.result.uncovered),
-        "drawn": list(ran.drawn),
+        "drawn": [f"{ran.result.results[at].prompt}: {problem}" for at, problem in ran.drawn.items()],
         "cases": [
             {
                 "case": one.case,
                 "prompt": one.prompt,
                 "expected": one.expected,
                 "action": one.decision.action,
-                "ok": not one.problems,
-                "problems": list(one.problems),
+                "ok": not problems,
+                "problems": list(problems),
             }
-            for one in ran.result.results
+            for one, problems in ran.cases()
         ],
     }
 
@@ -121,19 +147,19 @@ def _as_json(ran: _Ran) -> dict[str, Any]:
 def _junit(all_ran: list[_Ran]) -> bytes:
     root = ET.Element("testsuites")
     for ran in all_ran:
-        results = ran.result.results if ran.result is not None else ()
-        failures = len(ran.result.failures) if ran.result is not None else 0
-        suite = ET.SubElement(root, "testsuite", name=str(ran.path), tests=str(len(results)), failures=str(failures))
+        cases = ran.cases()
+        failures = sum(bool(problems) for _, problems in cases)
+        suite = ET.SubElement(root, "testsuite", name=str(ran.path), tests=str(len(cases)), failures=str(failures))
         suite.set("errors", str(int(ran.result is None)))
         if ran.result is None:
             case = ET.SubElement(suite, "testcase", name="load", classname=ran.path.stem)
             ET.SubElement(case, "error", message=_printable(ran.error))
-        for one in results:
+        for one, problems in cases:
             case = ET.SubElement(
                 suite, "testcase", name=_printable(one.prompt), classname=f"{ran.path.stem}.{one.case}"
             )
-            if one.problems:
-                ET.SubElement(case, "failure", message=_printable("; ".join(one.problems)))
+            if problems:
+                ET.SubElement(case, "failure", message=_printable("; ".join(problems)))
     return bytes(ET.tostring(root, encoding="utf-8", xml_declaration=True))
 
 
@@ -155,21 +181,17 @@ def _render(all_ran: list[_Ran]) -> None:
             table.add_row(Text(str(ran.path)), "-", "-", "-", "")
             console.print(Text(ran.error, style="red"))
             continue
-        for one in ran.result.failures:
-            console.print(Text(f"{ran.path}: {_failure(one)}", style="red"))
-        for problem in ran.drawn:
-            console.print(Text(f"{ran.path}: {problem}", style="red"))
+        failed = [(one, problems) for one, problems in ran.cases() if problems]
+        for one, problems in failed:
+            failure = f"{one.case}: {_printable(one.prompt)!r}: {'; '.join(problems)}"
+            console.print(Text(f"{ran.path}: {failure}", style="red"))
         shown = [
             str(ran.path),
             str(len(ran.result.results)),
-            str(len(ran.result.failures)),
+            str(len(failed)),
             f"{ran.result.coverage:.0%}",
         ]
         table.add_row(*map(Text, (*shown, ", ".join(ran.result.uncovered))))
     for column in table.columns:
         column.overflow = "fold"
     console.print(table)
-
-
-def _failure(one: CaseResult) -> str:
-    return f"{one.case}: {_printable(one.prompt)!r}: {'; '.join(one.problems)}"

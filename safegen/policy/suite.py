@@ -45,6 +45,8 @@ class Expectation(Closed):
         reviewers: reviewers that must be asked, and no others.
         prompt: the prompt that must be drawn.
         refused_by: the rule that must refuse.
+        outcome: what must come of it once it is drawn and reviewed; only looked at where tests are drawn. Without it,
+            what is not refused must be released.
     """
 
     action: Outcome
@@ -54,6 +56,7 @@ class Expectation(Closed):
     reviewers: tuple[Slug, ...] | None = None
     prompt: Text | None = None
     refused_by: Slug | None = None
+    outcome: Literal["released", "withheld", "refused"] | None = None
 
 
 class Case(Closed):

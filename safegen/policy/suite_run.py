@@ -20,12 +20,17 @@ _NO_WORDS = ""
 
 @dataclass(frozen=True, slots=True)
 class CaseResult:
-    """One prompt of one case; `problems` is empty if it came out as expected."""
+    """One prompt of one case; `problems` is empty if it came out as expected.
+
+    Attributes:
+        outcome: what must come of it if it is drawn: `refused`, `released` or `withheld`.
+    """
 
     case: str
     prompt: str
     request: PromptRequest
     expected: str
+    outcome: str
     decision: Decision
     problems: tuple[str, ...]
 
@@ -77,7 +82,10 @@ def _result(suite: PolicySuite, policy: Policy, case: Case, prompt: str, now: da
     else:
         problems = tuple(_problems(case.expect, decision))
     expected = case.expect.action if case.expect is not None else UNTOUCHED
-    return CaseResult(case.name or expected, prompt, request, expected, decision, problems)
+    outcome = (case.expect.outcome if case.expect is not None else None) or (
+        "refused" if expected == "refuse" else "released"
+    )
+    return CaseResult(case.name or expected, prompt, request, expected, outcome, decision, problems)
 
 
 def _request(suite: PolicySuite, case: Case, prompt: str) -> PromptRequest:

@@ -42,13 +42,6 @@ def test_analysis_finds_no_error_and_no_dead_rule(path: Path) -> None:
     assert not any(code in result.output for code in ("dead-rule", "shadowed-rule", "conflict")), result.output
 
 
-@pytest.mark.parametrize("path", POLICIES, ids=lambda path: path.stem)
-def test_editors_find_the_schema(path: Path) -> None:
-    """The first line tells an editor where the schema is, and it is there."""
-    first = path.read_text(encoding="utf-8").splitlines()[0]
-    assert (path.parent / first.removeprefix("# yaml-language-server: $schema=")).resolve() == FOLDER / "schema.json"
-
-
 def test_rules_for_minors_are_absolute() -> None:
     """No exception can lift a rule that protects minors."""
     rules = load_policy_file(FOLDER / "minors.yaml").rules
