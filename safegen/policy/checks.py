@@ -41,6 +41,8 @@ NUDENET_LABELS = (
     "MALE_BREAST_EXPOSED",
     "MALE_GENITALIA_EXPOSED",
 )
+MOST_WORDS = 2_000_000
+"""Words of all rules together, those of a concept counted as often as rules name it."""
 _LAST_STEPS = ("withhold", "release")
 
 
@@ -62,6 +64,18 @@ def semantic_problems(data: object) -> Iterator[Problem]:
         yield from _match_problems(rule, path, concepts)
         yield from _action_problems(rule, path, concepts)
     yield from _exception_problems(data, concepts)
+    yield from _size_problems(data, concepts)
+
+
+def _size_problems(data: Fields, concepts: Concepts) -> Iterator[Problem]:
+    """Rules that name the same words over and over, until no machine could hold them."""
+    words = 0
+    for path, rule in members(data, "rules", ()):
+        words += concepts.words_of(rule.get("match"))
+        if words > MOST_WORDS:
+            message = f"the rules up to this one look for more than {MOST_WORDS:,} words in all"
+            yield Problem((*path, "match"), message, "name fewer categories in each rule")
+            return
 
 
 def _action_problems(rule: Fields, path: Path, concepts: Concepts) -> Iterator[Problem]:
@@ -150,10 +164,9 @@ def _erase_problems(rule: Fields, path: Path, concepts: Concepts) -> Iterator[Pr
     elif isinstance(match, Mapping) and not match.get("concepts") and not match.get("categories"):
         hint = "name concepts or categories beside the phrases"
         yield Problem(where, "an erase rule must say which concepts to erase", hint)
-    for concept in concepts.named_by(rule):
-        if concept.get("adapter") is None:
-            hint = f"give `{concept.get('name')}` an `adapter`, or make the rule refuse or review"
-            yield Problem(where, f"concept `{concept.get('name')}` has no adapter to erase it with", hint)
+    for concept in concepts.without_adapter(rule):
+        hint = f"give `{concept.get('name')}` an `adapter`, or make the rule refuse or review"
+        yield Problem(where, f"concept `{concept.get('name')}` has no adapter to erase it with", hint)
     yield from _gate_problems(rule, path)
 
 
@@ -192,7 +205,7 @@ def _reviewer_problems(review: Fields, path: Path, rule: Fields, concepts: Conce
         if review.get("labels"):
             hint = "name `concepts` to look for"
             yield Problem((*path, "labels"), "open_clip looks for concepts and has no labels", hint, on_key=True)
-        if not review.get("concepts") and not concepts.named_by(rule):
+        if not review.get("concepts") and not concepts.names_any(rule):
             yield Problem(where, "open_clip is not told what to look for", "add `concepts` to the review")
     if reviewer == "nudenet":
         if review.get("concepts"):

@@ -66,7 +66,7 @@ class _DiagnosedError(PolicyError):
     def __init__(self, diagnostics: Sequence[Diagnostic]) -> None:
         self.diagnostics = tuple(diagnostics)
         count = len(self.diagnostics)
-        head = "1 problem" if count == 1 else f"{count} problems"
+        head = "1 problem" if count == 1 else f"{count} problems{' or more' if count >= MOST_SHOWN else ''}"
         body = "\n".join(diagnostic.render() for diagnostic in self.diagnostics[:MOST_SHOWN])
         if count > MOST_SHOWN:
             body += f"\n... and {count - MOST_SHOWN} more"

@@ -9,12 +9,14 @@ from __future__ import annotations
 import gc
 from collections.abc import Iterator
 from contextlib import contextmanager
+from itertools import islice
 from pathlib import Path
 
 from safegen.errors import PolicyError
 from safegen.policy.checks import semantic_problems
 from safegen.policy.diagnostics import DiagnosedSemanticError, DiagnosedSyntaxError, Diagnostic
 from safegen.policy.document import LARGEST_FILE, read_document
+from safegen.policy.lookups import MOST_PROBLEMS
 from safegen.policy.model import Policy
 from safegen.policy.overlays import Layers, Reader
 from safegen.policy.wording import shape_problems
@@ -42,12 +44,12 @@ def _load(text: str | bytes, source: str, read: Reader | None) -> Policy:
     diagnostics: list[Diagnostic] = []
     malformed = layers.malformed
     for document in layers.documents:
-        problems = [*document.problems, *shape_problems(document.data)]
+        problems = [*document.problems, *islice(shape_problems(document.data), MOST_PROBLEMS)]
         malformed |= any(not problem.semantic for problem in problems)
         diagnostics += map(document.diagnose, problems)
     if layers.complete:
         data = layers.merged()
-        diagnostics += [layers.diagnose(problem) for problem in semantic_problems(data)]
+        diagnostics += [layers.diagnose(problem) for problem in islice(semantic_problems(data), MOST_PROBLEMS)]
         if not diagnostics and not layers.diagnostics:
             return Policy.model_validate(data, context="checked")
     diagnostics += layers.diagnostics

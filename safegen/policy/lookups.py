@@ -15,7 +15,9 @@ from safegen.policy.normalise import normalise
 Path: TypeAlias = tuple[str | int, ...]
 Fields: TypeAlias = Mapping[str, Any]
 _WORD_KINDS = ("concepts", "categories", "phrases")
-_MOST_COMPARED = 2000
+_MOST_COMPARED = 60
+MOST_PROBLEMS = 500
+"""Problems of one kind and file that are looked for; who has more has made the same mistake many times."""
 _MOST_LISTED = 20
 
 
@@ -33,11 +35,18 @@ class Problem:
 def did_you_mean(word: str, known: Iterable[str]) -> str:
     """A hint that names the closest known word, or lists the known ones if none is close."""
     words = list(dict.fromkeys(known))
-    close = get_close_matches(word[:100].casefold(), words[:_MOST_COMPARED], n=1)
+    sought = word[:100].casefold()
+    alike = words if len(words) <= _MOST_COMPARED else [one for one in words if _may_be_meant(one, sought)]
+    close = get_close_matches(sought, alike[:_MOST_COMPARED], n=1)
     if close:
         return f"did you mean `{close[0]}`?"
     more = ", ..." if len(words) > _MOST_LISTED else ""
     return f"known: {', '.join(words[:_MOST_LISTED])}{more}" if words else ""
+
+
+def _may_be_meant(known: str, word: str) -> bool:
+    """Whether it is worth while to compare two words letter by letter."""
+    return known[:1] == word[:1] and abs(len(known) - len(word)) <= 2  # noqa: PLR2004 - letters left out or too many
 
 
 def members(data: Fields, key: str, path: Path) -> list[tuple[Path, Fields]]:
@@ -78,19 +87,46 @@ class Concepts:
     def __init__(self, data: Fields) -> None:
         self.names: dict[str, Fields] = {}
         self.categories: dict[str, list[Fields]] = {}
+        self._without_adapter: dict[str, list[Fields]] = {}
+        self._words: dict[str, int] = {}
+        self._words_in: dict[str, int] = {}
         for _, concept in members(data, "concepts", ()):
             name, category = concept.get("name"), concept.get("category")
             if isinstance(name, str):
                 self.names.setdefault(name, concept)
+            words = len(strings(concept, "phrases"))
+            if isinstance(name, str):
+                self._words.setdefault(name, words)
             if isinstance(category, str):
                 self.categories.setdefault(category, []).append(concept)
+                self._words_in[category] = self._words_in.get(category, 0) + words
+                if concept.get("adapter") is None:
+                    self._without_adapter.setdefault(category, []).append(concept)
 
-    def named_by(self, rule: Fields) -> list[Fields]:
-        """The concepts that a rule names, directly or by category."""
+    def names_any(self, rule: Fields) -> bool:
+        """Whether a rule names a known concept, directly or by category."""
+        match = rule.get("match")
+        if not isinstance(match, Mapping):
+            return False
+        return any(name in self.names for _, name in strings(match, "concepts")) or any(
+            name in self.categories for _, name in strings(match, "categories")
+        )
+
+    def without_adapter(self, rule: Fields) -> list[Fields]:
+        """The concepts that a rule names, directly or by category, and that have no adapter."""
         match = rule.get("match")
         if not isinstance(match, Mapping):
             return []
-        found = [self.names[name] for _, name in strings(match, "concepts") if name in self.names]
+        named = [self.names[name] for _, name in strings(match, "concepts") if name in self.names]
+        found = {id(one): one for one in named if one.get("adapter") is None}
         for _, category in strings(match, "categories"):
-            found += [one for one in self.categories.get(category, []) if one not in found]
-        return found
+            found.update((id(one), one) for one in self._without_adapter.get(category, []))
+        return list(found.values())
+
+    def words_of(self, match: object) -> int:
+        """How many phrases a `match` stands for."""
+        if not isinstance(match, Mapping):
+            return 0
+        concepts = sum(self._words.get(name, 0) for _, name in strings(match, "concepts"))
+        categories = sum(self._words_in.get(name, 0) for _, name in strings(match, "categories"))
+        return concepts + categories + len(strings(match, "phrases"))

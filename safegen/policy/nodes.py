@@ -19,7 +19,7 @@ from safegen.policy.lookups import Path, Problem
 MOST_NODES = 1_000_000
 MOST_EXPANDED = 50_000
 """Nodes in all when aliases are used; without aliases nothing expands."""
-MOST_NOTED = 1000
+MOST_NOTED = 500
 """Oddities of one file that are listed; who has more has made the same mistake a thousand times."""
 LONGEST_NUMBER = 40
 """In characters; what is longer is left as text, which no number field accepts."""

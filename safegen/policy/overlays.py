@@ -60,7 +60,7 @@ class Layers:
         extends = document.data.get("extends") if isinstance(document.data, Mapping) else None
         entries = enumerate(extends if isinstance(extends, list) else ())
         named = [(name, at) for at, name in entries if isinstance(name, str) and _is_path(name)]
-        for name, at in sorted(named):
+        for name, at in sorted(named)[: 2 * MOST_FILES]:
             self._follow(document, ("extends", at), name, (*above, posixpath.normpath(source)))
         self._from_the_ground.append(document)
 

@@ -6,11 +6,12 @@ Invariant: every finding becomes exactly one problem, whose path exists in the a
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
+from itertools import islice
 from typing import Any, TypeAlias
 
 from pydantic import BaseModel, ValidationError
 
-from safegen.policy.lookups import Path, Problem, did_you_mean
+from safegen.policy.lookups import MOST_PROBLEMS, Path, Problem, did_you_mean
 from safegen.policy.model import INCONSISTENT, Policy
 from safegen.policy.parts import NO_SUCH_DATE, Concept, Records, Rollout, RuleException, When, Words
 from safegen.policy.rules import RULE_KINDS, EraseReview
@@ -43,8 +44,8 @@ def shape_problems(data: object) -> Iterator[Problem]:
         data = {"base": "inherited", "rules": [], **data}
     findings = _findings(data)
     if isinstance(data, Mapping) and isinstance(data.get("rules"), list):
-        guessed = [_with_action(rule) for rule in data["rules"]]
-        if guessed != data["rules"]:
+        guessed = [_with_action(rule) for rule in data["rules"][:MOST_PROBLEMS]]
+        if guessed != data["rules"][:MOST_PROBLEMS]:
             findings += [one for one in _findings({**data, "rules": guessed}) if _is_news(one, findings)]
     for finding in findings:
         yield _problem(finding, _path(finding["loc"], data))
@@ -60,12 +61,24 @@ def problems_of(model: type[BaseModel], data: object) -> Iterator[Problem]:
             yield _problem(finding, path)
 
 
-def _findings(data: object, model: type[BaseModel] = Policy) -> list[Finding]:
+def _findings(data: object, model: type[BaseModel] = Policy, largest: int = MOST_PROBLEMS) -> list[Finding]:
+    """What the validator finds; of very many findings, those in the first entries of every list and mapping."""
     try:
         model.model_validate(data)
     except ValidationError as error:
+        if error.error_count() > MOST_PROBLEMS and largest > 1:
+            return _findings(_cut(data, largest), model, largest // 4)
         return [dict(one) for one in error.errors(include_url=False) if one["type"] != INCONSISTENT]
     return []
+
+
+def _cut(data: object, largest: int) -> object:
+    """The data with that many entries of each list and mapping at most."""
+    if isinstance(data, Mapping):
+        return {name: _cut(value, largest) for name, value in islice(data.items(), largest)}
+    if isinstance(data, list):
+        return [_cut(value, largest) for value in data[:largest]]
+    return data
 
 
 def _with_action(rule: object) -> object:

@@ -43,7 +43,7 @@ cases:
 
 
 def test_drawing_finds_what_deciding_cannot(tmp_path: Path) -> None:
-    """Decisions are as expected; drawn, audience and the suite's day count too, and a dog that no look lets pass is told."""
+    """Decisions are as expected; drawn, audience and day count too, and the dog that no look lets pass is told."""
     (tmp_path / "drawn.yaml").write_text(POLICY, encoding="utf-8")
     (tmp_path / "drawn_test.yaml").write_text(TESTS, encoding="utf-8")
     decided = CliRunner().invoke(app, ["policy", "test", str(tmp_path)])
