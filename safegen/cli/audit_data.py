@@ -64,18 +64,27 @@ def prove(
 def export(
     ledger: Folder,
     out: Annotated[Path, typer.Argument(metavar="FILE", help="FILE.jsonl, which verifies again, or FILE.parquet.")],
+    *,
+    dsa: Annotated[bool, typer.Option("--dsa", help="Statements of reasons instead (optional for most).")] = False,
+    territory: Annotated[
+        list[str] | None, typer.Option(metavar="CC", help="For --dsa: country in which the decisions hold; repeat.")
+    ] = None,
 ) -> None:
-    """Write the whole ledger to a file."""
+    """Write the whole ledger to a file, or statements of reasons for what was refused or withheld.
+
+    The statements have the shape of the EU's DSA Transparency Database. Whether a service must send any is for its
+    lawyers.
+    """
     from safegen.ledger import LedgerReader
 
-    if out.suffix not in {".jsonl", ".parquet"}:
-        raise typer.BadParameter("name the file .jsonl or .parquet")
+    if out.suffix not in ({".jsonl"} if dsa else {".jsonl", ".parquet"}):
+        raise typer.BadParameter("name the file .jsonl" if dsa else "name the file .jsonl or .parquet")
     try:
         with LedgerReader.open_read_only(ledger) as reader:
-            size = reader.export(out)
+            size = reader.export_statements(out, territory or ()) if dsa else reader.export(out)
     except SafegenError as error:
         fail(error)
-    typer.echo(f"{size} entries: {out}")
+    typer.echo(f"{size} {'statements' if dsa else 'entries'}: {out}")
 
 
 def query(
@@ -86,7 +95,7 @@ def query(
     given: Annotated[list[str] | None, typer.Option("--set", metavar="NAME=VALUE", help="A parameter.")] = None,
     shape: Annotated[Shape, typer.Option("--as", help="How to write the rows.")] = Shape.table,
 ) -> None:
-    """Ask the ledger in SQL (DuckDB): tables entries, requests, scores, permeabilities, bundle, disagreements."""
+    """Ask the ledger in SQL (DuckDB); tables: entries, requests, scores, permeabilities, bundle, disagreements, ..."""
     from safegen.ledger import LedgerReader
     from safegen.ledger.analysis import saved_queries
 

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 _PARAMETER = re.compile(r"^-- \$(\w+) = (.+)$", re.MULTILINE)
 _PAGE = 10_000
+TABLES = "entries, requests, scores, permeabilities, bundle, disagreements, shadow, deciders"
 _INSERT = (
     'INSERT INTO entries SELECT "index", leaf_hash, request_id, stage, CASE WHEN json_valid(record) THEN record END '
     "FROM page"
@@ -55,7 +56,7 @@ def saved_queries(folder: Path) -> dict[str, SavedQuery]:
 
 
 class Analysis:
-    """A ledger as tables: entries, requests, scores, permeabilities, bundle, disagreements."""
+    """A ledger as tables: entries, requests, scores, permeabilities, bundle, disagreements, shadow, deciders."""
 
     def __init__(self, reader: Reader) -> None:
         self._database = _connect()
@@ -77,9 +78,7 @@ class Analysis:
             found = self._database.execute(text, dict(parameters or {}) or None)
             return Answer(tuple(column[0] for column in found.description or ()), found.fetchall())
         except duckdb.Error as error:
-            raise LedgerError(
-                f"the query failed: {error}", hint="tables: entries, requests, scores, permeabilities, bundle, ..."
-            ) from error
+            raise LedgerError(f"the query failed: {error}", hint=f"tables: {TABLES}") from error
 
     def ask_saved(self, query: SavedQuery, given: Mapping[str, str]) -> Answer:
         """Answer a saved query, with other values for some of its parameters.
@@ -144,6 +143,8 @@ def _derived() -> Iterator[str]:
         ("scores", "reviewed", "scores", _SCORE, ("attempt", "image", "verdict")),
         ("bundle", "decided", "bundle", _MEMBER, ()),
         ("disagreements", "closed", "disagreements", _DISAGREEMENT, ()),
+        ("shadow", "decided", "shadow", _SHADOW, ()),
+        ("deciders", "closed", "decided_by", _DECIDER, ()),
     ):
         described = ", ".join(f'"{column}": "{kind}"' for column, kind in fields.items())
         columns = [f"record->>'{column}' AS {column}" for column in extra] + [f"one.{column}" for column in fields]
@@ -152,7 +153,10 @@ def _derived() -> Iterator[str]:
     yield _REQUESTS
 
 
-_PERMEABILITY = {"adapter": "VARCHAR", "concept": "VARCHAR", "gamma": "DOUBLE", "escalated": "BOOLEAN"}
+_PERMEABILITY = {
+    "adapter": "VARCHAR", "concept": "VARCHAR", "gamma": "DOUBLE", "escalated": "BOOLEAN",
+    "phrase": "VARCHAR", "similarity": "DOUBLE",
+}  # fmt: skip
 _SCORE = {
     "reviewer": "VARCHAR", "reviewer_digest": "VARCHAR", "rule": "VARCHAR", "label": "VARCHAR", "score": "DOUBLE",
     "threshold": "DOUBLE", "found": "BOOLEAN", "failure": "VARCHAR",
@@ -161,7 +165,12 @@ _MEMBER = {
     "concept": "VARCHAR", "adapter": "VARCHAR", "adapter_sha256": "VARCHAR", "rule": "VARCHAR", "strength": "DOUBLE",
     "transport": "VARCHAR",
 }  # fmt: skip
-_DISAGREEMENT = {"kind": "VARCHAR", "adapter": "VARCHAR", "reviewer": "VARCHAR", "score": "DOUBLE"}
+_DISAGREEMENT = {
+    "kind": "VARCHAR", "adapter": "VARCHAR", "reviewer": "VARCHAR", "score": "DOUBLE", "rule": "VARCHAR",
+    "attempt": "BIGINT", "image": "BIGINT",
+}  # fmt: skip
+_SHADOW = {"rule": "VARCHAR", "action": "VARCHAR", "concept": "VARCHAR"}
+_DECIDER = {"kind": "VARCHAR", "name": "VARCHAR"}
 _REQUESTS = """
 CREATE TABLE requests AS
 SELECT request_id,
@@ -170,6 +179,8 @@ SELECT request_id,
        any_value(record->>'$.policy.id') FILTER (stage = 'requested') AS policy_id,
        any_value(record->>'$.policy.version') FILTER (stage = 'requested') AS policy_version,
        any_value(record->>'$.policy.digest') FILTER (stage = 'requested') AS policy_digest,
+       any_value(record->>'$.audience.tenant') FILTER (stage = 'requested') AS tenant,
+       any_value(record->>'$.audience.market') FILTER (stage = 'requested') AS market,
        any_value(record->>'$.base_model.id') FILTER (stage = 'requested') AS base_model,
        any_value(record->>'action') FILTER (stage = 'decided') AS action,
        any_value(CAST(record->'rules' AS VARCHAR[])) FILTER (stage = 'decided') AS rules,

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
@@ -73,6 +73,20 @@ def write_parquet(reader: Reader, path: Path) -> int:
             writer.write_table(pa.Table.from_pylist([_columns(row) for row in rows], schema=schema))
             size += len(rows)
     return size
+
+
+def write_lines(path: Path, parts: Iterable[dict[str, Any]]) -> int:
+    """Write objects as JSON Lines, in ASCII; gives their number.
+
+    Raises:
+        LedgerWriteError: if the file cannot be written.
+    """
+    count = 0
+    with _whole_file(path) as file:
+        for part in parts:
+            file.write(_line(part))
+            count += 1
+    return count
 
 
 def all_rows(reader: Reader) -> Iterator[StoredRow]:

@@ -6,7 +6,7 @@ work of `verify_ledger`.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
@@ -14,10 +14,11 @@ from typing import TYPE_CHECKING, Self
 from safegen.errors import LedgerError
 from safegen.ledger.analysis import Analysis
 from safegen.ledger.checkpoint import Checkpoint, VerifierKey, verify_checkpoint
-from safegen.ledger.export import write_jsonl, write_parquet
+from safegen.ledger.export import all_rows, write_jsonl, write_lines, write_parquet
 from safegen.ledger.folder import open_store
 from safegen.ledger.receipt import Receipt
 from safegen.ledger.record import Record, Requested
+from safegen.ledger.statements import statements
 from safegen.ledger.summary import RequestSummary, summarise
 
 if TYPE_CHECKING:
@@ -116,6 +117,16 @@ class LedgerReader:
             if path.suffix == ".parquet":
                 return write_parquet(reader, path)
             return write_jsonl(reader, self._folder, path)
+
+    def export_statements(self, path: Path, territory: Collection[str]) -> int:
+        """Write statements of reasons for what was refused or withheld, one JSON object a line; gives their number.
+
+        Raises:
+            LedgerError: if the territory is none, a record cannot be read, or the file cannot be written.
+        """
+        with self._store.reading() as reader:
+            records = (row.entry.record for row in all_rows(reader) if row.entry.body)
+            return write_lines(path, statements(records, territory))
 
     def analyse(self) -> Analysis:
         """The ledger as tables for SQL, as it is now.
