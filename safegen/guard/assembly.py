@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from functools import cached_property
 from typing import TYPE_CHECKING
 
-from safegen.errors import PolicyError
+from safegen.errors import AdapterDuplicateError, PolicyError
 from safegen.guard.request import Canvas
 from safegen.policy import BundleItem, Policy
 
@@ -99,13 +99,19 @@ class Assembly:
 
         Raises:
             PolicyError: it is for another base model.
-            AdapterError: an adapter that it names does not exist or does not fit.
+            AdapterError: an adapter that it names does not exist or does not fit, or two concepts name the same one.
         """
         if policy.base != self.entry.id:
             raise PolicyError(
                 f"the policy is for the base model {policy.base!r}; this guard runs {self.entry.id!r}",
                 hint="open another guard for it",
             )
+        owners: dict[str, str] = {}
         for concept in policy.concepts:
             if concept.adapter:
                 self.registry.check_adapter(concept.adapter, base=self.entry)
+                if (owner := owners.setdefault(concept.adapter, concept.name)) != concept.name:
+                    raise AdapterDuplicateError(
+                        f"the concepts {owner!r} and {concept.name!r} name the same adapter {concept.adapter!r}",
+                        hint="make the one's words phrases of the other; a prompt with both would erase it twice",
+                    )

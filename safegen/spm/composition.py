@@ -15,6 +15,7 @@ import torch
 from torch import nn
 
 from safegen.spm.cost import FOLD_FROM_STEPS, STEPS
+from safegen.spm.distinct import check_distinct
 from safegen.spm.folding import folded
 from safegen.spm.membrane import Target, Targets
 from safegen.spm.occupancy import occupy
@@ -50,6 +51,7 @@ def attach(
 
     Raises:
         AdapterMismatchError: an SPM does not fit the targets; nothing is attached then.
+        AdapterDuplicateError: two open SPMs are of one concept, or one file; nothing is attached then.
         AdapterError: SPMs are attached by this thread already, or by another one for longer than `patience_s`; or the
             model is run on a batch of another number of rows than there are permeabilities.
         ValueError: permeabilities for different numbers of rows, or one that is not finite.
@@ -60,6 +62,7 @@ def attach(
     names = ", ".join(item.name for item in active) or "none of them open"
     uniform = grouping.rows is None and guidance_halves == "both"
     fold = uniform and (STEPS if steps is None else steps) >= FOLD_FROM_STEPS
+    check_distinct(active)
     layout = Layout(grouping, guidance_halves)
     with occupy(targets, names=names, patience_s=patience_s), ExitStack() as restored:
         for name, update in updates.items():
