@@ -1,4 +1,4 @@
-"""`safegen spm`: train, evaluate, list, show, verify and exchange SPM adapters.
+"""`safegen spm`: train, evaluate, calibrate, list, show, verify and exchange SPM adapters.
 
 Exit codes: 0 done, 1 error or a digest that does not hold, 2 usage, 130 interrupted.
 """
@@ -11,19 +11,25 @@ from typing import TYPE_CHECKING, Annotated, cast
 
 import typer
 
+from safegen.cli.spm_calibrate import calibrate
 from safegen.cli.spm_evaluate import evaluate
 from safegen.cli.spm_exchange import export_adapter, import_adapter
+from safegen.cli.spm_registry import list_adapters, show_adapter, verify
 
 if TYPE_CHECKING:
     from rich.console import Console
 
     from safegen.models import TrainableModel
-    from safegen.spm import AdapterEntry, ModelEntry, Registry
+    from safegen.spm import Registry
     from safegen.training.recipe import Recipe
     from safegen.training.result import Trained
 
-app = typer.Typer(no_args_is_help=True, help="SPM adapters: train, evaluate, list, show, verify, exchange.")
+app = typer.Typer(no_args_is_help=True, help="SPM adapters: train, evaluate, calibrate, list, show, verify, exchange.")
 app.command("evaluate")(evaluate)
+app.command("list")(list_adapters)
+app.command("show")(show_adapter)
+app.command("verify")(verify)
+app.command("calibrate")(calibrate)
 app.command("import")(import_adapter)
 app.command("export")(export_adapter)
 Json = Annotated[bool, typer.Option("--json", help="Print JSON and nothing else.")]
@@ -138,85 +144,3 @@ def _train_one(
     if not (skipped and trained.path.with_suffix(".md").is_file()):
         write_preview(recipe, model, trained, steps=_PREVIEW_STEPS, guidance=_PREVIEW_GUIDANCE)
     return trained, skipped
-
-
-@app.command("list")
-def list_adapters(*, as_json: Json = False) -> None:
-    """List the adapters of the registry."""
-    from rich.console import Console
-    from rich.table import Table
-
-    from safegen.spm import Registry
-
-    entries = Registry.open().index.adapters
-    if as_json:
-        typer.echo(json.dumps([entry.model_dump(mode="json") for entry in entries], indent=2))
-        return
-    table = Table()
-    for column in ("id", "concept", "category", "base", "rank", "target before", "target after", "worst neighbour"):
-        table.add_column(column)
-    for entry in entries:
-        seen = [entry.measured.get(key) for key in ("target_before", "target_after", "neighbours_change")]
-        shown = [f"{value:.0%}" if value is not None else "not measured" for value in seen]
-        table.add_row(entry.id, entry.concept, entry.category, entry.base, str(entry.rank), *shown)
-    Console().print(table)
-
-
-@app.command()
-def show(adapter: Annotated[str, typer.Argument(help="Id of an adapter.")], *, as_json: Json = False) -> None:
-    """Show one adapter: its entry, its file's metadata, its size."""
-    from safegen.spm import Registry, read_spm
-
-    registry = Registry.open()
-    entry = registry.adapter(adapter)
-    spm = read_spm(registry.folder / entry.path, expected=entry.digest)
-    shown = {**entry.model_dump(mode="json"), "layers": len(spm.layers), "parameters": spm.parameters}
-    shown["metadata"] = dict(spm.metadata)
-    if as_json:
-        typer.echo(json.dumps(shown, indent=2))
-        return
-    for key, value in shown.items():
-        typer.echo(f"{key:12} {json.dumps(value) if isinstance(value, dict | list | tuple) else value}")
-
-
-@app.command()
-def verify(*, as_json: Json = False) -> None:
-    """Check the digest of every model and adapter of the registry; exits with 1 if one does not hold."""
-    from safegen.spm import Registry
-
-    registry = Registry.open()
-    index = registry.index
-    models = {"base": index.bases, "reviewer": index.reviewers, "judge": index.judges}
-    checked = [(kind, entry.id, _problem(registry, entry)) for kind, entries in models.items() for entry in entries]
-    checked += [("adapter", entry.id, _adapter_problem(registry, entry)) for entry in index.adapters]
-    if as_json:
-        keys = ("kind", "id", "problem")
-        typer.echo(json.dumps([dict(zip(keys, row, strict=True)) for row in checked], indent=2))
-    else:
-        for kind, name, problem in checked:
-            typer.echo(f"{'FAILED' if problem else 'ok':7}{kind:9}{name}  {problem}")
-    if any(problem for _, _, problem in checked):
-        raise typer.Exit(1)
-
-
-def _problem(registry: Registry, entry: ModelEntry) -> str:
-    from safegen.errors import SafegenError
-
-    try:
-        registry.folder_of(entry)
-    except SafegenError as error:
-        return str(error)
-    return ""
-
-
-def _adapter_problem(registry: Registry, entry: AdapterEntry) -> str:
-    from safegen.errors import SafegenError
-    from safegen.spm import read_spm
-
-    try:
-        read_spm(registry.folder / entry.path, expected=entry.digest)
-        if registry.base(entry.base).digest != entry.base_digest:
-            return f"it was trained on another version of the base {entry.base!r}"
-    except SafegenError as error:
-        return str(error)
-    return ""

@@ -127,7 +127,11 @@ class Registry:
             AdapterMissingError: there is none.
             AdapterSourceError: it could not be fetched.
         """
-        return self._source.file(entry.path)
+        return self.locate_file(entry.path)
+
+    def locate_file(self, path: str) -> Path:
+        """A file that the index names, e.g. a recipe; see `locate`."""
+        return self._source.file(path)
 
     def check_adapter(self, name: str, *, base: BaseEntry) -> Path:
         """The file of one adapter, whose family and digest hold; nothing in it is parsed.

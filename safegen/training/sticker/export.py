@@ -41,7 +41,10 @@ def export_tuned(folder: Path, name: str, registry: Registry) -> Registry:
     """
     parent = registry.folder / "bases" / "sticker"
     parts = {part: folder / part if (folder / part).is_dir() else parent / part for part in _TRAINED}
-    return _write_base(name, "sticker", parts, registry)
+    registry = _write_base(name, "sticker", parts, registry)
+    # It draws what its parent draws, and the gate of its SPMs is calibrated on those words.
+    shutil.copyfile(parent / "world.yaml", registry.folder / "bases" / name / "world.yaml")
+    return registry
 
 
 def _write_base(name: str, tuned_from: str | None, parts: Mapping[str, Path], registry: Registry) -> Registry:
