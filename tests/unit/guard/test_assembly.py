@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import pytest
 
 from safegen.errors import AdapterDuplicateError
@@ -26,10 +24,9 @@ rules:
 """
 
 
-def test_two_concepts_of_one_adapter_are_refused(tmp_path: Path, registry: Registry) -> None:
+def test_two_concepts_of_one_adapter_are_refused(registry: Registry) -> None:
     """A prompt with both words would have it act twice as strongly; the error names both concepts."""
-    (tmp_path / "p.yaml").write_text(POLICY.replace("OTHER", "cat"))
+    twice, once = (load_policy(POLICY.replace("OTHER", name), source="p.yaml") for name in ("cat", "pistol"))
     with pytest.raises(AdapterDuplicateError, match="'cat' and 'kitten' name the same adapter 'sticker/cat'"):
-        Assembly(registry, "sticker").check(load_policy(tmp_path / "p.yaml"))
-    (tmp_path / "p.yaml").write_text(POLICY.replace("OTHER", "pistol"))
-    Assembly(registry, "sticker").check(load_policy(tmp_path / "p.yaml"))
+        Assembly(registry, "sticker").check(twice)
+    Assembly(registry, "sticker").check(once)
