@@ -15,6 +15,8 @@ from typing import Annotated, Any
 
 import typer
 
+from safegen.cli.ledger_prompts import LedgerPrompts, is_of_a_ledger
+
 _ERROR = 1
 _CHANGED = 4
 _LARGEST_QUIET_OVERLAP = 0.1
@@ -43,8 +45,16 @@ def diff(old: Old, new: New, *, exit_code: ExitCode = False, as_json: AsJson = F
 def backtest(
     old: Old,
     new: New,
-    prompts: Annotated[Path, typer.Option(metavar="FILE", help="Prompts: .csv, .jsonl, .parquet or .txt.")],
+    prompts: Annotated[
+        Path,
+        typer.Option(
+            metavar="FILE", help="Prompts: .csv, .jsonl, .parquet or .txt; or a ledger's folder, or an export of it."
+        ),
+    ],
     *,
+    ledger: Annotated[
+        Path | None, typer.Option(metavar="FOLDER", help="The ledger with the keys of an export's sealed prompts.")
+    ] = None,
     now: Now = None,
     exit_code: ExitCode = False,
     as_json: AsJson = False,
@@ -54,12 +64,19 @@ def backtest(
     from safegen.policy.compare import backtest as compare
     from safegen.policy.prompt_files import read_requests
 
-    result = compare(load_policy_file(old), load_policy_file(new), read_requests(prompts), now=_day(now))
+    recorded = None
+    if is_of_a_ledger(prompts):
+        recorded = LedgerPrompts(prompts, ledger or (prompts if prompts.is_dir() else prompts.parent))
+    requests = recorded.requests() if recorded is not None else read_requests(prompts)
+    result = compare(load_policy_file(old), load_policy_file(new), requests, now=_day(now))
+    unread = recorded.unread if recorded is not None else 0
     outcomes = [{"old": before, "new": after, "prompts": count} for (before, after), count in result.outcomes.items()]
     if as_json:
-        typer.echo(json.dumps({**asdict(result), "outcomes": outcomes}, indent=2))
+        typer.echo(json.dumps({**asdict(result), "outcomes": outcomes, "unread": unread}, indent=2))
     else:
         typer.echo(f"{result.changed} of {result.prompts} prompts are decided otherwise")
+        if unread:
+            typer.echo(f"{unread} more were recorded without a prompt that can be read")
         _table(("old", "new", "prompts"), [tuple(map(str, one.values())) for one in outcomes])
         rows = [(one.rule, str(one.started), str(one.stopped), "\n".join(one.examples)) for one in result.rules]
         _table(("rule", "newly applies", "no longer applies", "examples"), rows)

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 import structlog
 
 from safegen.errors import AdapterError, PolicyError, SafegenError
-from safegen.guard import records
+from safegen.guard import metrics, records
 from safegen.guard.assembly import Assembly
 from safegen.guard.attempts import Attempts, SignImage
 from safegen.guard.course import Course
@@ -56,6 +56,7 @@ class Guard:
         self._ledger = ledger
         self._file: PolicyFile | None = None
         self._lock = threading.Lock()
+        metrics.policy_in_force(policy)
 
     @classmethod
     def open(
@@ -172,7 +173,9 @@ class Guard:
         with self._lock:
             self._renew_policy()
             with course.opened(self.policy, self.assembly.entry):
-                return self._follow(course, progress)
+                generation = self._follow(course, progress)
+        metrics.finished(self.policy, generation.outcome)
+        return generation
 
     def _renew_policy(self) -> None:
         """Put a changed policy file into force, on record; keep the old policy if the new one cannot be used."""
@@ -186,6 +189,7 @@ class Guard:
                 time=self._ledger.now(), in_force=self.policy, file=self._file.path.name, error=error
             )
             self._ledger.append(record)
+            metrics.policy_rejected(self.policy)
             _log.error("policy_rejected", in_force=self.policy.digest, code=error.code, problem=str(error))
             return
         old = self.policy
@@ -193,6 +197,7 @@ class Guard:
             changed = records.policy_changed(time=self._ledger.now(), old=old, new=new, by=self._file.decider)
             self._ledger.append(changed)
             self.policy = new
+            metrics.policy_reloaded(new)
             _log.info("policy_changed", policy=new.id, version=new.version, old=old.digest, new=new.digest)
 
     def _follow(self, course: Course, progress: Progress | None) -> Generation:
@@ -201,6 +206,7 @@ class Guard:
             decision = decide(self.policy, request.asked, now=date.fromisoformat(course.notes.now()[:10]))
             bundle = self.assembly.bundle(decision.bundle)
         course.decided(decision, bundle)
+        metrics.decided(self.policy, decision.action)
         if decision.refusal:
             return course.finish(decision)
         with course.timed("load"):

@@ -43,7 +43,7 @@ def _request(row: Any, where: str) -> PromptRequest:
     if not isinstance(row, dict):
         raise RequestError("a row must be an object with a `prompt`", where=where)
     if not isinstance(row.get("prompt"), str):
-        hint = "a ledger holds commitments and no prompts; join them with the app's own log first"
+        hint = "give the ledger's folder, or a whole export of it, and its sealed prompts are read"
         raise RequestError("the row has no `prompt`", where=where, hint=hint if "stage" in row else "")
     fields = {name: row[name] for name in _FIELDS if row.get(name) not in {None, ""} or name == "prompt"}
     try:

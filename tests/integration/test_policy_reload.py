@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from prometheus_client import REGISTRY
 
 from safegen.errors import PolicyError, PolicySignatureError
 from safegen.guard import Guard
@@ -32,6 +33,10 @@ def write(path: Path, word: str, *, version: int = 1, base: str = "sticker") -> 
 
 def refused(guard: Guard, prompt: str) -> bool:
     return guard.generate(prompt, steps=1, seed=1).outcome == "refused"
+
+
+def counted(name: str, **labels: str) -> float:
+    return REGISTRY.get_sample_value(name, {"policy": "live", **labels}) or 0.0
 
 
 def stages(guard: Guard) -> list[str]:
@@ -64,10 +69,13 @@ def test_a_broken_policy_leaves_the_old_one_in_force_until_it_is_mended(tmp_path
             write(path, "robot", base="other")
         else:
             path.write_text(broken, encoding="utf-8")
+        before = counted("safegen_policy_reloads_total", result="rejected")
         assert refused(guard, "a dog")
         assert refused(guard, "a dog")
         assert "policy_changed" not in stages(guard)
         assert stages(guard).count("policy_rejected") == 1
+        assert counted("safegen_policy_reloads_total", result="rejected") == before + 1
+        assert counted("safegen_policy_file_broken") == 1
         assert verify_ledger(guard.ledger_folder, guard.verifier_key).ok
         write(path, "robot", version=2)
         assert refused(guard, "a robot")

@@ -85,7 +85,7 @@ def test_prompts_come_from_four_kinds_of_files(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "text", "message"),
     [
-        ("a.jsonl", '{"stage": "decided"}', "ledger holds commitments"),
+        ("a.jsonl", '{"stage": "decided"}', "ledger.s folder, or a whole export"),
         ("a.jsonl", '{"prompt": "a"}\n{"prompt": "b", "market": 3}', "row 2"),
         ("a.jsonl", "{", "cannot read"),
         ("a.jsonl", "[]", "must be an object"),
