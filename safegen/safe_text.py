@@ -21,6 +21,8 @@ _FORMULA = ("=", "+", "-", "@", "\t", "\r", "\uff1d", "\uff0b", "\uff0d", "\uff2
 def plain(value: object, *, keep: str = "") -> str:
     """A value as text in which nothing can steer a terminal or turn the direction of the text around it."""
     text = "" if value is None else str(value)
+    if text.isprintable():
+        return text
     return "".join(
         letter if letter.isprintable() or letter in keep else letter.encode("unicode_escape").decode()
         for letter in text

@@ -16,6 +16,8 @@ import pytest
 
 from safegen.errors import LedgerError, LedgerTamperedError, LedgerWriteError
 from safegen.ledger import Ledger, LedgerReader, verify_ledger
+from safegen.serve.console.context import Console
+from safegen.serve.console.index import Filter
 from tests.unit.ledger.conftest import TIME, requested, whole_request
 from tests.unit.ledger.test_audit_command import run
 from tests.unit.ledger.test_second_verifier import SECOND
@@ -216,3 +218,16 @@ def test_wrong_addresses_are_errors(url: str, tmp_path: Path) -> None:
     Ledger.open(tmp_path / "d").close()
     with pytest.raises(LedgerError, match="another database"):
         Ledger.open(tmp_path / "d", database=url)
+
+
+def test_console_shows_it(url: str, tmp_path: Path) -> None:
+    """The console's index is built from the server, and follows it."""
+    with Ledger.open(tmp_path / "ledger", database=url) as ledger:
+        ledger.append_many(whole_request("first"))
+        with Console(tmp_path / "ledger", index=tmp_path / "index.db") as console:
+            console.index_now()
+            ledger.append_many(whole_request("second"))
+            console.index_now()
+            with console.search() as search:
+                assert [item.request_id for item in search.each(Filter())] == ["second", "first"]
+            assert [entry.index for entry in console.reader.find("second")] == [5, 6, 7, 8, 9]

@@ -13,7 +13,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from safegen.errors import SafegenError
+from safegen.errors import ConsoleError, SafegenError
 from safegen.ledger import LedgerReader, VerifierKey, read_public_key
 from safegen.ledger.folder import open_store
 from safegen.serve.console.images import ImageFolder
@@ -119,6 +119,9 @@ class Console:
                 self._problem = None
             except SafegenError as error:
                 self._problem = error
+            except Exception as error:
+                self._problem = ConsoleError(f"the indexer failed: {type(error).__name__}: {error}")
+                raise
             self._stopping.wait(_LOOK_SECONDS)
 
     def _note(self, indexed: int, size: int) -> None:

@@ -13,6 +13,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup, escape
 
 from safegen.safe_text import plain
+from safegen.serve.console.index.item import policy_name
 from safegen.serve.console.index.terms import FACETS, PLOTTED
 from safegen.serve.console.plots import OUTCOMES
 
@@ -39,7 +40,7 @@ def make_environment() -> Environment:
         percent=lambda share: f"{100 * share:.1f} %",
         address=urlencode,
     )
-    environment.globals.update(FACETS=FACETS, KINDS={**FACETS, **PLOTTED}, OUTCOMES=OUTCOMES)
+    environment.globals.update(FACETS=FACETS, KINDS={**FACETS, **PLOTTED}, OUTCOMES=OUTCOMES, policy_name=policy_name)
     return environment
 
 

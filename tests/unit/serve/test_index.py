@@ -11,11 +11,11 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from safegen.errors import ConsoleRequestError
+from safegen.errors import ConsoleError, ConsoleRequestError
 from safegen.ledger import Ledger, PolicyChanged, PolicyRejected, Record, Recovered
 from safegen.ledger.folder import open_store
 from safegen.serve.console.context import Console
-from safegen.serve.console.index import Filter, IndexFile, Item, Search, build, update_index
+from safegen.serve.console.index import Filter, IndexFile, Item, Search, build, database, update_index
 from safegen.serve.console.index.item import RECORD, add_entry, add_record
 from safegen.serve.console.index.terms import FACETS, PLOTTED, terms_of
 from tests.unit.serve.conftest import HEX, failed, refused, released, requested, withheld
@@ -177,6 +177,19 @@ def test_a_damaged_index_is_made_anew(folder: Path, tmp_path: Path, damage: byte
     file.path.write_bytes(damage)
     store = open_store(folder, read_only=True)
     update_index(store, file)
+    store.close()
+    assert len(dump(file)["items"]) == 7  # type: ignore[arg-type]
+
+
+def test_an_index_that_is_in_use_is_left_alone(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Waiting in vain for another console's turn is an error, and no reason to throw the index away."""
+    file, store = IndexFile(tmp_path / "i.db"), open_store(folder, read_only=True)
+    update_index(store, file)
+    monkeypatch.setattr(database, "_BUSY_SECONDS", 0)
+    with sqlite3.connect(file.path, isolation_level=None) as other:
+        other.execute("BEGIN IMMEDIATE")
+        with pytest.raises(ConsoleError, match="another console"):
+            update_index(store, file)
     store.close()
     assert len(dump(file)["items"]) == 7  # type: ignore[arg-type]
 

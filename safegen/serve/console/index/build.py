@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from pydantic import ValidationError
@@ -17,12 +17,12 @@ from pydantic import ValidationError
 from safegen.errors import ConsoleError
 from safegen.ledger.record import LEDGER_STAGES, SCHEMA_VERSION, Record
 from safegen.ledger.store import Store
-from safegen.ledger.transaction import StoredRow
+from safegen.ledger.transaction import Reader, StoredRow
 from safegen.serve.console.index.database import IndexFile
 from safegen.serve.console.index.item import RECORD, STAGES, Item, add_entry, add_record, note
 from safegen.serve.console.index.writing import Writing
 
-BATCH = 20_000
+BATCH = 10_000
 """Entries of one transaction."""
 _ATTEMPTS = 3
 Progress = Callable[[int, int], None]
@@ -64,6 +64,9 @@ def update_index(
         file.prepare()
         try:
             return _catch_up(store, file, progress, stop)
+        except sqlite3.OperationalError as error:
+            hint = "another console may be building it, or the disk is full"
+            raise ConsoleError(f"the console's index failed: {error}", where=str(file.path), hint=hint) from error
         except (_OfAnotherLedgerError, sqlite3.DatabaseError) as error:
             problem = str(error)
             file.discard()
@@ -80,22 +83,29 @@ def _catch_up(store: Store, file: IndexFile, progress: Progress | None, stop: Ca
 
 
 def _batch(store: Store, file: IndexFile) -> IndexState:
-    with store.reading() as reader, file.writing() as connection:
+    """Index the next entries; the ledger is let go of before anything is written, so that neither fails for both."""
+    with file.writing() as connection:
         writing = Writing(connection)
-        size, start = reader.size(), writing.indexed
+        with store.reading() as reader:
+            size, start = reader.size(), writing.indexed
+            if start > size or (start and reader.root(start).hex() != writing.root):
+                raise _OfAnotherLedgerError("the ledger has changed")
+            stop = min(size, start + BATCH)
+            rows = list(_rows(reader, start, stop))
+            root = reader.root(stop).hex()
         if start == 0:
             writing.begin(size)
-        elif start > size or reader.root(start).hex() != writing.root:
-            raise _OfAnotherLedgerError("the ledger has changed")
-        stop = min(size, start + BATCH)
-        due = start
-        while due < stop and (rows := reader.rows(due, stop)):
-            for row in rows:
-                _add(writing, row)
-            due = rows[-1].entry.index + 1
+        for row in rows:
+            _add(writing, row)
         if stop > start:
-            writing.finish(stop, reader.root(stop).hex())
+            writing.finish(stop, root)
     return IndexState(stop, size)
+
+
+def _rows(reader: Reader, start: int, stop: int) -> Iterator[StoredRow]:
+    while start < stop and (rows := reader.rows(start, stop)):
+        yield from rows
+        start = rows[-1].entry.index + 1
 
 
 def _add(writing: Writing, row: StoredRow) -> None:
