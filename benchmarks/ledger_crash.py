@@ -16,6 +16,7 @@ import signal
 import time
 from collections import Counter
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -38,11 +39,12 @@ def work(folder: Path, name: str) -> None:
     with Ledger.open(folder / "ledger") as ledger:
         while True:
             request = f"{name}-{number}"
-            for record in write_request(request):
-                entry = ledger.append(record)
-            receipt = ledger.receipt(entry.index) if number % RECORD == 0 else None
+            records = write_request(request)
+            ledger.begin_append(partial(list, records[:2])).result()
+            receipt = ledger.append_signed(records[2:])
             (folder / "images" / request).touch()
-            line = [request, entry.index, entry.leaf_hash.hex(), receipt.checkpoint if receipt else None]
+            checkpoint = receipt.checkpoint if number % RECORD == 0 else None
+            line = [request, receipt.index, receipt.leaf_hash, checkpoint]
             os.write(descriptor, json.dumps(line).encode() + b"\n")
             os.fsync(descriptor)
             number += 1

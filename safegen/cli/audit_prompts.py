@@ -6,6 +6,7 @@ Invariants: nothing goes without a question; whatever goes, every proof still ve
 from __future__ import annotations
 
 from datetime import timedelta
+from getpass import getuser
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -73,7 +74,7 @@ def prune(
             before = utc_now() - timedelta(days=days)
             if not yes:
                 typer.confirm(f"Remove the records from before {before:%Y-%m-%d} for good?", abort=True)
-            count = opened.prune(before, reason=reason)
+            count = opened.prune(before, reason=reason, by=_operator())
     except SafegenError as error:
         fail(error)
     typer.echo(f"{count} records removed, their hashes kept")
@@ -88,3 +89,11 @@ def _requested(folder: Path, request_id: str) -> Requested:
             if isinstance(record, Requested):
                 return record
     raise SafegenError(f"the ledger knows no request {request_id}", hint="list the latest with `safegen audit show`")
+
+
+def _operator() -> str:
+    """The user of the system who gives the command."""
+    try:
+        return getuser()
+    except (KeyError, OSError, ImportError):  # a user without a name, as in a container
+        return "unknown"

@@ -26,7 +26,7 @@ from safegen.ledger.folder import (
     publish_key,
 )
 from safegen.ledger.heads import Heads, check_extends
-from safegen.ledger.parts import SealedText, parse_timestamp, timestamp
+from safegen.ledger.parts import Decider, SealedText, parse_timestamp, timestamp
 from safegen.ledger.publishing import CheckpointSink, FileSink, Publisher, Witness
 from safegen.ledger.reader import LedgerReader, build_receipt
 from safegen.ledger.record import Pruned, Record, Recovered, canonical_bytes
@@ -242,19 +242,19 @@ class Ledger(LedgerReader):
         self._emit(entries, ends)
         return entries
 
-    def prune(self, before: datetime, *, reason: str) -> int:
+    def prune(self, before: datetime, *, reason: str, by: str = "") -> int:
         """Remove the bodies of ended requests from before a moment; gives how many went. Hashes and proofs stay.
 
-        The ledger gets a `pruned` record that says so, and a checkpoint over it.
+        The ledger gets a `pruned` record that says so, and a checkpoint over it. `by` names who gave the order.
 
         Raises:
-            LedgerError: if the database is not SQLite.
-            LedgerWriteError: if it cannot be made durable.
+            LedgerWriteError: if it cannot be made durable, or the database's role may not do it.
         """
         signed = self.checkpoint().size
         with self._store.writing() as writer:
             stop = first_not_older(writer, timestamp(before), signed)
-            record = Pruned(time=self.now(), stop=stop, reason=reason)
+            decider = (Decider(kind="person", name=by),) if by else ()
+            record = Pruned(time=self.now(), stop=stop, reason=reason, decided_by=decider)
             (entry,) = append_now(writer, self._prepared([record]))
             count = remove_bodies(writer, record, entry.index)
         self._store.scrub()

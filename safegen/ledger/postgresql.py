@@ -33,6 +33,16 @@ BEGIN
   RETURN NEW;
 END $$
 """
+_PRUNE_ONLY = """
+CREATE OR REPLACE FUNCTION ledger_prune_only() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+  IF NEW.body = ''::bytea AND NEW."index" = OLD."index" AND NEW.request_id = OLD.request_id AND NEW.stage = OLD.stage
+     AND NEW.leaf_hash = OLD.leaf_hash AND EXISTS (SELECT 1 FROM prunings WHERE "stop" > OLD."index") THEN
+    RETURN NEW;
+  END IF;
+  RAISE EXCEPTION 'entries are append-only' USING ERRCODE = 'integrity_constraint_violation';
+END $$
+"""
 _HINTS = {
     "53": "the server has no room left: free some; nothing was written",
     "55P03": f"another process held the ledger for more than {BUSY_SECONDS} seconds: find and end it",
@@ -91,6 +101,18 @@ class PostgresStore(Store):
                 "the database holds no ledger of this version", where=self._where, hint="check the address"
             )
 
+    def scrub(self) -> None:
+        """Let the server reuse the space of what was removed; only `VACUUM FULL entries` frees the disk at once.
+
+        Raises:
+            LedgerWriteError: if the database fails.
+        """
+        try:
+            with self._write_lock, self._engine.connect() as connection:
+                connection.execution_options(isolation_level="AUTOCOMMIT").exec_driver_sql("VACUUM entries")
+        except self._failures as error:
+            raise self._translated(error, LedgerWriteError) from error
+
     def _translated(self, error: Exception, kind: type[LedgerError]) -> LedgerError:
         original: Any = getattr(error, "orig", None) or error
         state = str(getattr(original, "sqlstate", None) or "08")
@@ -118,19 +140,35 @@ def _create(connection: Connection) -> None:
     connection.exec_driver_sql(f"COMMENT ON TABLE entries IS '{_FORMAT}'")
 
 
+def pruning_statements() -> Iterator[str]:
+    """SQL by which the owner of the tables lets bodies go as the table of prunings allows, and nothing else."""
+    yield _PRUNE_ONLY
+    yield "DROP TRIGGER IF EXISTS entries_append_only ON entries"
+    yield "DROP TRIGGER IF EXISTS entries_prune_only ON entries"
+    yield "CREATE TRIGGER entries_append_only BEFORE DELETE ON entries FOR EACH ROW EXECUTE FUNCTION ledger_refuse()"
+    yield "CREATE TRIGGER entries_prune_only BEFORE UPDATE ON entries FOR EACH ROW EXECUTE FUNCTION ledger_prune_only()"
+    yield "DROP TRIGGER IF EXISTS prunings_append_only ON prunings"
+    yield "DROP TRIGGER IF EXISTS prunings_no_truncate ON prunings"
+    yield from _protection("prunings")
+
+
+def _protection(table: str) -> Iterator[str]:
+    yield (
+        f"CREATE TRIGGER {table}_append_only BEFORE UPDATE OR DELETE ON {table} "
+        "FOR EACH ROW EXECUTE FUNCTION ledger_refuse()"
+    )
+    yield (
+        f"CREATE TRIGGER {table}_no_truncate BEFORE TRUNCATE ON {table} "
+        "FOR EACH STATEMENT EXECUTE FUNCTION ledger_refuse()"
+    )
+    yield f"REVOKE UPDATE, DELETE, TRUNCATE ON {table} FROM PUBLIC"
+
+
 def _trigger_statements() -> Iterator[str]:
     yield _REFUSE
     yield _CONTIGUOUS
     for table in _TABLES:
-        yield (
-            f"CREATE TRIGGER {table}_append_only BEFORE UPDATE OR DELETE ON {table} "
-            "FOR EACH ROW EXECUTE FUNCTION ledger_refuse()"
-        )
-        yield (
-            f"CREATE TRIGGER {table}_no_truncate BEFORE TRUNCATE ON {table} "
-            "FOR EACH STATEMENT EXECUTE FUNCTION ledger_refuse()"
-        )
-        yield f"REVOKE UPDATE, DELETE, TRUNCATE ON {table} FROM PUBLIC"
+        yield from _protection(table)
     yield (
         "CREATE TRIGGER entries_contiguous BEFORE INSERT ON entries FOR EACH ROW EXECUTE FUNCTION ledger_contiguous()"
     )

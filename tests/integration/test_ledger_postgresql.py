@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from safegen.errors import LedgerError, LedgerTamperedError, LedgerWriteError
-from safegen.ledger import Ledger, LedgerReader, verify_ledger
+from safegen.ledger import Ledger, LedgerReader, utc_now, verify_ledger
 from safegen.serve.console.context import Console
 from safegen.serve.console.index import Filter
 from tests.unit.ledger.conftest import TIME, requested, whole_request
@@ -231,3 +231,40 @@ def test_console_shows_it(url: str, tmp_path: Path) -> None:
             with console.search() as search:
                 assert [item.request_id for item in search.each(Filter())] == ["second", "first"]
             assert [entry.index for entry in console.reader.find("second")] == [5, 6, 7, 8, 9]
+
+
+def test_old_records_go_and_everything_verifies(url: str, tmp_path: Path) -> None:
+    """Retention as in a file: bodies go, hashes stay, the ledger says so, twice over, and both verifiers take it."""
+    with Ledger.open(tmp_path / "ledger", database=url) as ledger:
+        for name in ("a", "b"):
+            ledger.append_many(whole_request(name))
+            assert ledger.prune(utc_now(), reason="old", by="auditor") == 5
+        gone = [entry.index for entry in ledger.entries() if not entry.body]
+        assert gone == [0, 1, 2, 3, 4, 6, 7, 8, 9, 10]
+        report = verify_ledger(ledger.folder, ledger.verifier_key)
+        assert (report.problems, report.pruned) == ((), 10)
+        ledger.append_many(whole_request("c"))
+        ledger.export(tmp_path / "export.jsonl")
+    assert SECOND.verify_log(tmp_path / "export.jsonl", ledger.verifier_key)["pruned"] == 10
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "UPDATE entries SET body = '' WHERE \"index\" = 7",
+        "UPDATE entries SET body = 'x' WHERE \"index\" = 0",
+        "UPDATE entries SET body = '', stage = 'closed' WHERE \"index\" = 0",
+        'DELETE FROM entries WHERE "index" = 0',
+        'UPDATE prunings SET "stop" = 99',
+        "DELETE FROM prunings",
+        "TRUNCATE prunings",
+    ],
+)
+def test_pruning_allows_no_more_than_was_recorded(url: str, tmp_path: Path, statement: str) -> None:
+    """After a pruning the triggers still refuse everything else."""
+    with Ledger.open(tmp_path / "ledger", database=url) as ledger:
+        ledger.append_many(whole_request("a"))
+        ledger.prune(utc_now(), reason="old")
+        ledger.append_many(whole_request("b"))
+    with pytest.raises(psycopg.errors.IntegrityConstraintViolation, match="append-only"):
+        execute(url, statement)
