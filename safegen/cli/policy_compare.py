@@ -7,15 +7,19 @@ Invariants: reads only; draws nothing. Exit codes: 0 nothing found, 1 an error, 
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict
 from datetime import UTC, date, datetime
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from safegen.cli.ledger_prompts import LedgerPrompts, is_of_a_ledger
+
+if TYPE_CHECKING:
+    from safegen.policy.analysis import Finding
 
 _ERROR = 1
 _CHANGED = 4
@@ -95,8 +99,9 @@ def analyze(
     """Show rules that never act, conflicts, gaps, what has run out, and adapters that are absent."""
     from safegen.policy import load_policy_file
     from safegen.policy.analysis import Finding, analyse
+    from safegen.policy.places import Sources
 
-    found: list[tuple[str, Finding]] = []
+    found: list[tuple[Path, Finding]] = []
     for path in paths:
         policy = load_policy_file(path)
         findings = list(analyse(policy, now=_day(now), adapters=_adapters(policy.base)))
@@ -104,14 +109,25 @@ def analyze(
             for pair, overlap in _overlaps(policy).items():
                 message = f"the updates overlap by {overlap:+.2f}; erasing both at once changes what each does"
                 findings.append(Finding("crosstalk", "note", " + ".join(pair), message))
-        found += [(str(path), one) for one in findings]
+        found += [(path, one) for one in findings]
     if as_json:
-        typer.echo(json.dumps([{"path": path, **asdict(one)} for path, one in found], indent=2))
+        typer.echo(json.dumps([_finding_as_json(path, one) for path, one in found], indent=2))
     else:
-        rows = [(path, one.severity, one.code, one.subject, one.message) for path, one in found]
-        _table(("policy", "", "code", "about", "what"), rows, empty="nothing found")
+        for path, one in found:
+            typer.echo(Sources(path).diagnose(one).render())
+        counts = Counter(one.severity for _, one in found)
+        summary = ", ".join(f"{counts[name]} {name}{'s' * (counts[name] > 1)}" for name in counts)
+        typer.echo(summary or "nothing found")
     if any(one.severity == "error" for _, one in found):
         raise typer.Exit(_ERROR)
+
+
+def _finding_as_json(path: Path, finding: Finding) -> dict[str, Any]:
+    from safegen.policy.places import Sources
+
+    place = Sources(path).diagnose(finding)
+    at = {"file": place.file, "line": place.line, "column": place.column, "hint": finding.hint}
+    return {"path": str(path), **asdict(finding), **at}
 
 
 def _adapters(base: str) -> frozenset[str]:

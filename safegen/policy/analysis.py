@@ -22,6 +22,21 @@ LEAST_NUDENET_SCORE = 0.2
 """NudeNet's detector drops every box that it is less sure of."""
 _SOON = 30
 
+HINTS = {
+    "shadowed-rule": "remove the rule, or narrow the one that refuses",
+    "dead-rule": "remove the rule, or narrow the one that allows",
+    "conflict": "say it in one rule, or give the rules different words",
+    "unreachable-threshold": "choose a threshold between 0.2 and 1",
+    "category-without-reviewer": "add `reviews` to a rule for it, or refuse it",
+    "expired-exception": "remove it, or have its owner renew it",
+    "expiring-exception": "ask its owner whether it is to go on",
+    "contained-phrase": "fine if it is meant; else use a longer phrase, or allow the words that are harmless",
+    "rollout-at-zero": "raise `percent`, or write `mode: shadow`",
+    "absent-adapter": "train or import it, or make the rule refuse",
+    "crosstalk": "measure the two together before you ship them: `safegen spm evaluate`",
+}
+"""What to do about each kind of finding."""
+
 Severity = Literal["error", "warning", "note"]
 
 
@@ -33,6 +48,11 @@ class Finding:
     severity: Severity
     subject: str
     message: str
+
+    @property
+    def hint(self) -> str:
+        """What to do about it."""
+        return HINTS[self.code]
 
 
 def analyse(policy: Policy, *, now: date, adapters: Collection[str] | None = None) -> tuple[Finding, ...]:
@@ -159,7 +179,7 @@ def _exceptions(policy: Policy, now: date) -> Iterator[Finding]:
     for exception in policy.exceptions:
         left = (date.fromisoformat(exception.expires) - now).days
         if left < 0:
-            message = f"it ran out on {exception.expires}; remove it, or have {exception.owner} renew it"
+            message = f"it ran out on {exception.expires}; its owner is {exception.owner}"
             yield Finding("expired-exception", "warning", exception.id, message)
         elif left <= _SOON:
             yield Finding("expiring-exception", "note", exception.id, f"it runs out in {left} days")
@@ -189,6 +209,6 @@ def _absent(policy: Policy, adapters: Collection[str]) -> Iterator[Finding]:
     }
     for concept in policy.concepts:
         if concept.adapter is not None and concept.adapter not in adapters:
-            message = f"there is no adapter `{concept.adapter}` for the base `{policy.base}`; train or import it"
+            message = f"there is no adapter `{concept.adapter}` for the base `{policy.base}`"
             severity: Severity = "error" if concept.name in used else "note"
             yield Finding("absent-adapter", severity, concept.name, message)

@@ -12,7 +12,7 @@ from typer.testing import CliRunner
 from safegen.cli.policy import app
 from safegen.errors import PolicyError, RequestError
 from safegen.policy import PromptRequest, load_policy
-from safegen.policy.analysis import analyse
+from safegen.policy.analysis import HINTS, analyse
 from safegen.policy.compare import backtest, differences
 from safegen.policy.layout import laid_out
 from safegen.policy.prompt_files import read_requests
@@ -225,3 +225,32 @@ def test_comparing_needs_whole_policies(tmp_path: Path) -> None:
     broken = tmp_path / "b.yaml"
     broken.write_text("id: [", encoding="utf-8")
     assert run("diff", broken, DEFAULT)[0] == 1
+
+
+def test_a_finding_is_shown_where_its_subject_stands(tmp_path: Path) -> None:
+    """`analyze` points at the exception that ran out, in the layer that it stands in, and says what to do."""
+    head = "apiVersion: safegen/v1\nkind: Policy\nversion: 1\n"
+    exception = (
+        "exceptions:\n  - {id: old, rules: [no-guns], match: {phrases: [gun]}, owner: Ana, reason: X, "
+        'expires: "2026-05-31"}\n'
+    )
+    rule = "rules:\n  - {id: no-guns, match: {phrases: [gun]}, action: refuse, reason: No.}\n"
+    (tmp_path / "company.yaml").write_text(f"{head}id: company\nbase: sticker\n{rule}{exception}", encoding="utf-8")
+    (tmp_path / "tenant.yaml").write_text(f"{head}id: tenant\nextends: [company.yaml]\n", encoding="utf-8")
+    code, output = run("analyze", tmp_path / "tenant.yaml", "--now", "2026-06-01")
+    assert code == 0
+    assert output.splitlines() == [
+        f"{tmp_path}/company.yaml:9:10: warning: it ran out on 2026-05-31; its owner is Ana [expired-exception]",
+        '  9 |   - {id: old, rules: [no-guns], match: {phrases: [gun]}, owner: Ana, reason: X, expires: "2026-05-31"}',
+        "    |          ^^^",
+        "  hint: remove it, or have its owner renew it",
+        "1 warning",
+    ]
+    found = json.loads(run("analyze", tmp_path / "tenant.yaml", "--now", "2026-06-01", "--json")[1])
+    assert (found[0]["file"], found[0]["line"]) == (f"{tmp_path}/company.yaml", 9)
+
+
+def test_every_kind_of_finding_says_what_to_do() -> None:
+    """No code is without a hint."""
+    assert set(HINTS) >= {"dead-rule", "shadowed-rule", "conflict", "crosstalk", "absent-adapter", "contained-phrase"}
+    assert all(HINTS.values())
