@@ -1,10 +1,10 @@
 """The console measured on a large ledger: index, first page, every filter, a request, a proof, exports, memory.
 
-    python benchmarks/console.py [--quick] [--json] [--seed N] [--ledger FOLDER]
+    python benchmarks/console.py [--quick] [--json] [--ledger FOLDER]
 
 Starts `safegen console` as its user does and asks it over HTTP, on a ledger of 1,000,000 records and on one of a tenth
 of that, whose peak memory shows whether memory grows with the ledger. `--ledger` takes a ledger that is there already
-(benchmarks/console_records.py makes one). The full run keeps benchmarks/results/console.md.
+in place of the large one. The full run keeps benchmarks/results/console.md.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from urllib.parse import quote, urlencode
 
-from console_records import write_traffic
+from ledger_records import write_fast
 from reporting import Report
 
 RECORDS = 1_000_000
@@ -120,14 +120,14 @@ def pages(served: Served) -> dict[str, str]:
     days = re.findall(r"from=(\d{4}-\d{2}-\d{2})&", first)
     start, stop = days[len(days) // 3], days[2 * len(days) // 3]
     found["filter date range"] = f"/?from={start}&to={stop}"
-    found["filter free text"] = "/?q=gave+no+score"
-    found["filter request id"] = "/?q=r00012"
-    found["three filters at once"] = "/?rule=mascots&outcome=withheld&outcome=refused&reviewer=open-clip"
-    found["filter that nothing fits"] = "/?rule=mascots&outcome=refused&disagreement=leak"
+    found["filter free text"] = "/?q=model+is+missing"
+    found["filter request id"] = "/?q=r000012"
+    found["four filters at once"] = f"{found['filter rule']}&outcome=withheld&outcome=refused&market=de"
+    found["filter that nothing fits"] = f"{found['filter rule']}&outcome=refused&disagreement=leak"
     total = int(re.sub(r"\D", "", re.findall(r"<strong>([\d,]+)</strong>", first)[0]))
     found["page in the middle"] = f"/?before={total // 2}"
     found["plots"] = "/plots"
-    found["plots, filtered"] = "/plots?rule=mascots"
+    found["plots, filtered"] = found["filter rule"].replace("/?", "/plots?")
     found["policies"] = "/policies"
     policies = re.findall(r'id="version-\d+" value="([^"]+)"', served.get("/policies").decode())
     found["two policies compared"] = f"/compare?first={quote(policies[0])}&second={quote(policies[1])}"
@@ -189,17 +189,16 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--quick", action="store_true", help="50,000 records, for the code and not for the numbers")
     parser.add_argument("--json", action="store_true", help="write JSON last")
-    parser.add_argument("--seed", type=int, default=1, help="of the requests")
     parser.add_argument("--ledger", type=Path, help="a ledger that is there already, in place of the large one")
     options = parser.parse_args()
     report = Report("console")
     records, times = (50_000, 3) if options.quick else (RECORDS, 9)
     with scratch() as folder:
-        write_traffic(folder / "small", records // 10, seed=options.seed)
+        write_fast(folder / "small", records // 10)
         small = measure(report, folder / "small", folder / "small.db", times)
         large = options.ledger or folder / "large"
         if options.ledger is None:
-            write_traffic(large, records, seed=options.seed)
+            write_fast(large, records)
         peak = measure(report, large, folder / "large.db", times)
     report.at_most("peak memory beyond that of a tenth of the ledger", peak - small, MEMORY_MIB, "MiB")
     report.finish(as_json=options.json, keep=not options.quick and options.ledger is None)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -20,7 +21,10 @@ def console(
         Path | None, typer.Option(metavar="DIR", help="Folder with released images, which are found by their digest.")
     ] = None,
     key: PublicKey = None,
-    kept: Annotated[list[Path] | None, typer.Option(help="Checkpoint that you kept: shows a ledger set back.")] = None,
+    kept: Annotated[
+        list[Path] | None,
+        typer.Option(exists=True, dir_okay=False, help="Checkpoint that you kept: shows a ledger set back."),
+    ] = None,
     host: Annotated[str, typer.Option(help="Address to listen at.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(min=0, max=65535, help="Port; 0 for any that is free.")] = 8717,
     name: Annotated[
@@ -49,7 +53,10 @@ def console(
 
             shown.start()
             typer.echo(f"{shown.state.size} records in {ledger}; Ctrl-C stops the console")
-            serve(shown, host=host, port=port, allow_remote=allow_remote, names=tuple(name or ()), announce=announce)
+            with suppress(KeyboardInterrupt):
+                serve(
+                    shown, host=host, port=port, allow_remote=allow_remote, names=tuple(name or ()), announce=announce
+                )
     except SafegenError as error:
         fail(error)
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import threading
+import time
 from pathlib import Path
 
 from safegen.errors import ConsoleError
@@ -15,6 +16,8 @@ from safegen.errors import ConsoleError
 _SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".webp"})
 _KINDS = ((b"\x89PNG\r\n\x1a\n", "image/png"), (b"\xff\xd8\xff", "image/jpeg"))
 _LARGEST = 64 << 20
+_LOOK_SECONDS = 5.0
+"""How long what was found in the folder is taken to be all that there is."""
 
 
 class ImageFolder:
@@ -27,6 +30,7 @@ class ImageFolder:
         self._lock = threading.Lock()
         self._known: dict[Path, tuple[tuple[int, int], str]] = {}
         self._paths: dict[str, Path] = {}
+        self._looked = float("-inf")
 
     def has(self, digest: str) -> bool:
         """Whether a file with this SHA-256 (hex) is there."""
@@ -45,13 +49,17 @@ class ImageFolder:
         return content, kind
 
     def _find(self, digest: str) -> Path | None:
-        with self._lock:
-            if digest not in self._paths:
+        if digest not in self._paths and self._lock.acquire(blocking=False):
+            try:
                 self._look()
-            return self._paths.get(digest)
+            finally:
+                self._lock.release()
+        return self._paths.get(digest)
 
     def _look(self) -> None:
         """Learn the digests of files that are new or have changed."""
+        if time.monotonic() - self._looked < _LOOK_SECONDS:
+            return
         for path in self._folder.rglob("*"):
             if path.suffix.lower() not in _SUFFIXES or path.is_symlink() or not path.is_file():
                 continue
@@ -63,6 +71,7 @@ class ImageFolder:
                 digest = hashlib.file_digest(file, "sha256").hexdigest()
             self._known[path] = mark, digest
             self._paths[digest] = path
+        self._looked = time.monotonic()
 
 
 def _media_type(content: bytes) -> str | None:

@@ -21,6 +21,7 @@ from safegen.serve.console.view import FilterOf, ViewOf
 router = APIRouter(include_in_schema=False)
 PAGE = 50
 _MOST_PLOTS = 12
+_MOST_VERSIONS = 200
 _PIECE_LINES = 500
 """Lines of an export that are sent at once."""
 _EVENTS = ("policy_changed", "policy_rejected")
@@ -72,7 +73,10 @@ def policies(request: Request, view: ViewOf) -> Response:
         for name in sorted(outcomes, key=lambda name: max(days.get(name, {"": 0}), default=""), reverse=True)
         if outcomes[name].total()
     ]
-    return view.page(request, "policies.html.j2", versions=versions, events=events.rows)
+    return view.page(
+        request, "policies.html.j2", versions=versions[:_MOST_VERSIONS], events=events.rows,
+        left_out=max(0, len(versions) - _MOST_VERSIONS),
+    )  # fmt: skip
 
 
 @router.get("/compare")

@@ -192,11 +192,11 @@ def _histogram(
         if not count:
             continue
         name = f"{place:02d} {series}" if series else f"{place:02d}"
-        until = f" to {edges[place + 1]}" if place + 1 < len(edges) and edge != "closed" else ""
+        until = f" to {edges[place + 1]}" if place + 1 < len(edges) else " or more"
         x, high = _LEFT + place * width, frame.high(count)
         columns.append(
             Column(
-                f"{edge}{until}: {count:,}",
+                f"{edge}{'' if edge == 'closed' else until}: {count:,}",
                 chosen.only(kind, name).query(),
                 count,
                 (Bar(x + width * 0.1, frame.floor - high, width * 0.8, high, "plain"),),

@@ -26,8 +26,9 @@ _MOST_ENTRIES = 400
 def request_page(request: Request, view: ViewOf, id: RequestId, *, verify: bool = False) -> Response:  # noqa: A002
     """The story of one request, with the proofs of its entries if they are asked for."""
     entries = _entries(view.console, id)
-    story = tell(id, entries[:_MOST_ENTRIES])
-    proofs = {entry.index: prove(view.console.reader, entry, view.console.key) for entry in entries} if verify else {}
+    shown = entries[:_MOST_ENTRIES]
+    story = tell(id, shown)
+    proofs = {entry.index: prove(view.console.reader, entry, view.console.key) for entry in shown} if verify else {}
     return view.page(request, "request.html.j2", story=story, proofs=proofs, cut=len(entries) > _MOST_ENTRIES)
 
 

@@ -15,14 +15,14 @@ from safegen.serve.console.app import create_app
 from safegen.serve.console.context import Console
 from safegen.serve.console.security import Sessions
 
-DEFAULT_PORT = 8717
+_GOODBYE_SECONDS = 3
 
 
 def serve(
     console: Console,
     *,
     host: str = "127.0.0.1",
-    port: int = DEFAULT_PORT,
+    port: int = 8717,
     allow_remote: bool = False,
     names: tuple[str, ...] = (),
     announce: Callable[[str], None],
@@ -55,7 +55,14 @@ def serve(
     sessions = Sessions(lambda token: announce(f"{address}/login#{token}"))
     app = create_app(console, sessions=sessions, hosts=allowed_hosts(host, bound, names))
     config = uvicorn.Config(
-        app, log_level="warning", access_log=False, server_header=False, date_header=False, lifespan="off", ws="none"
+        app,
+        log_level="warning",
+        access_log=False,
+        server_header=False,
+        date_header=False,
+        lifespan="off",
+        ws="none",
+        timeout_graceful_shutdown=_GOODBYE_SECONDS,
     )
     announce(f"{address}/login#{sessions.token}")
     with listening:

@@ -15,7 +15,7 @@ from safegen.errors import ConsoleError, ConsoleRequestError
 from safegen.ledger import Ledger, PolicyChanged, PolicyRejected, Record, Recovered
 from safegen.ledger.folder import open_store
 from safegen.serve.console.context import Console
-from safegen.serve.console.index import Filter, IndexFile, Item, Search, build, database, update_index
+from safegen.serve.console.index import Filter, IndexFile, Item, Search, build, database, search, update_index
 from safegen.serve.console.index.item import RECORD, add_entry, add_record
 from safegen.serve.console.index.terms import FACETS, PLOTTED, terms_of
 from tests.unit.serve.conftest import HEX, failed, refused, released, requested, withheld
@@ -82,6 +82,15 @@ def test_every_count_is_that_of_the_items(console: Console) -> None:
             "mascots": {"released": 1, "withheld": 1},
             "nudity": {"refused": 2},
         }
+
+
+def test_a_kind_of_very_many_names_is_left_to_the_search(console: Console, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A facet with too many names offers those that are chosen, and costs no more than the others."""
+    monkeypatch.setattr(search, "MOST_NAMES", 3)
+    with console.search() as found:
+        counts = found.counts(Filter().only("outcome", "refused"), ("outcome", "action"), facets=True)
+    assert counts["outcome"] == {"refused": 2}
+    assert counts["action"]["refuse"] == 2
 
 
 def test_names_of_a_kind_are_alternatives_and_kinds_are_conditions(console: Console) -> None:

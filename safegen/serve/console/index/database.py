@@ -44,6 +44,7 @@ class IndexFile:
 
     def __init__(self, path: Path) -> None:
         self.path = path
+        self._checked = False
 
     @contextmanager
     def reading(self) -> Iterator[sqlite3.Connection]:
@@ -98,16 +99,20 @@ class IndexFile:
 
     def discard(self) -> None:
         """Delete the file and what SQLite keeps beside it."""
+        self._checked = False
         for suffix in ("", "-wal", "-shm", "-journal"):
             self.path.with_name(self.path.name + suffix).unlink(missing_ok=True)
 
     def _is_usable(self) -> bool:
+        """Whether the file is there and of this format, and when it is first looked at also whether it is whole."""
         try:
             with closing(self._connect("rw")) as connection:
                 found = connection.execute("PRAGMA user_version").fetchone()[0]
-                return bool(found == FORMAT and connection.execute("PRAGMA quick_check(1)").fetchone()[0] == "ok")
+                whole = self._checked or connection.execute("PRAGMA quick_check(1)").fetchone()[0] == "ok"
         except sqlite3.Error:
             return False
+        self._checked = bool(whole)
+        return bool(found == FORMAT and whole)
 
     def _create(self) -> None:
         with closing(self._connect("rwc")) as connection:

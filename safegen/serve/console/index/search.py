@@ -19,6 +19,8 @@ from safegen.serve.console.index.filters import Filter
 from safegen.serve.console.index.item import ITEM, Item
 from safegen.serve.console.index.terms import SEARCHED
 
+MOST_NAMES = 2_000
+"""Names of a kind that are counted as filters; a kind of more is left to the search."""
 MOST_TEXTS = 2_000
 """Texts, or requests, that a free text search may hit; more say that it is too short."""
 _LAST = "\U0010ffff"
@@ -92,10 +94,14 @@ class Search:
         Args:
             chosen: which items count.
             kinds: the kinds to count.
-            facets: count a kind as if nothing of it were chosen, so that its other names show what they would add.
+            facets: count a kind as if nothing of it were chosen, so that its other names show what they would add; of a
+                kind with more than `MOST_NAMES` names, only those that are chosen.
         """
         groups = self._groups(chosen)
         named = self._terms(kinds)
+        if facets:
+            many = {kind for kind, count in Counter(kind for kind, _ in named.values()).items() if count > MOST_NAMES}
+            named = {term: each for term, each in named.items() if each[0] not in many or chosen.has(*each)}
         found: dict[str, Counter[str]] = {kind: Counter() for kind in kinds}
         for segment in range(self._segments):
             whole = self._base(groups, segment)
