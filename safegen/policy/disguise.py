@@ -40,10 +40,13 @@ _SHORTEST_RESPELT = 5
 _VOWELS = frozenset("aeiouy")
 
 
+NOTHING: tuple[str, ...] = ()
+
+
 class Plain(NamedTuple):
     """What a text of plain letters may be: the words, and whether it may begin or end others."""
 
-    words: list[str]
+    words: tuple[str, ...]
     begins: bool
     ends: bool
 
@@ -80,8 +83,10 @@ class Vocabulary:
     def plain(self, text: str) -> Plain:
         """What a text of nothing but letters may be."""
         read = plain_key(text)
-        words = [text] if text in self.words else []
-        words += self._disguised(text, key_of_plain(read))
+        under = key_of_plain(read)
+        words = NOTHING
+        if under in self._by_key or text in self.words:
+            words = (*([text] if text in self.words else ()), *self._disguised(text, under))
         return Plain(words, self._keys.go_on_from(read), self._keys_backwards.go_on_from(read[::-1]))
 
     def begins(self, text: str) -> bool:

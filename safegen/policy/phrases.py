@@ -129,10 +129,10 @@ class PhraseIndex(Generic[Meaning]):
 
     def _plain_look(self, chunk: str, word: str) -> _Look:
         """A word of plain letters, with punctuation around it at most."""
-        start = chunk.index(word)
+        start = 0 if chunk is word else chunk.index(word)
         words, begins, ends = self._vocabulary.plain(word)
-        edges = tuple([(0, 0, one) for one in words])
-        single = int(word == word[0] * len(word))
+        edges = tuple([(0, 0, one) for one in words]) if words else ()
+        single = 1 if word == word[0] * len(word) else 0
         span = (word, start, start + len(word))
         return _Look(word, (span,), edges, None, word, not is_ordinary(word), begins, ends, single)
 

@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from safegen.errors import PolicyError
-from safegen.policy import PromptRequest, decide, load_policy
+from safegen.policy import Policy, PromptRequest, decide, load_policy
 from safegen.policy.canonical import canonical_json
 from safegen.policy.layout import laid_out
 from safegen.policy.normalise import join, normalise
@@ -179,3 +179,22 @@ def _inserted(text: str, draw: Random, mark: str | None) -> str:
 def _load(text: str | bytes) -> None:
     with suppress(PolicyError):
         load_policy(text, source="any.yaml")
+
+
+@given(st.lists(st.sampled_from(WORDS[2:]), min_size=3, max_size=3, unique=True), PROMPTS, st.randoms())
+@settings(deadline=None, max_examples=30)
+def test_the_order_of_files_does_not_matter(phrases: list[str], prompt: str, draw: Random) -> None:
+    """However the files that a policy extends are ordered, digest and decision are the same."""
+    head = "apiVersion: safegen/v1\nkind: Policy\nversion: 1\n"
+    files = {
+        f"f{at}.yaml": f"{head}id: f{at}\nbase: sticker\nrules:\n"
+        f"  - {{id: r{at}, match: {{phrases: [{json.dumps(phrase)}]}}, action: refuse, reason: No.}}\n"
+        for at, phrase in enumerate(phrases)
+    }
+
+    def of(names: list[str]) -> Policy:
+        return load_policy(f"{head}id: top\nextends: [{', '.join(names)}]\n", source="top.yaml", read=files.__getitem__)
+
+    one, other = of(list(files)), of(draw.sample(list(files), len(files)))
+    assert one.digest == other.digest
+    assert decide(one, PromptRequest(prompt=prompt)) == decide(other, PromptRequest(prompt=prompt))
