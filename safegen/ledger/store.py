@@ -25,7 +25,8 @@ from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.pool import QueuePool
 
 from safegen.errors import LedgerError, LedgerWriteError
-from safegen.ledger.tables import APPLICATION_ID, metadata, trigger_statements
+from safegen.ledger.migrations import MIGRATIONS, application_id, migrate, steps_done
+from safegen.ledger.tables import APPLICATION_ID
 from safegen.ledger.transaction import Reader, Writer
 
 BUSY_SECONDS = 10
@@ -62,6 +63,7 @@ class Store:
         self._where = str(path)
         self._process = process_id()
         self._write_lock = threading.Lock()
+        self._read_only = read_only
         self._engine = _engine(path, read_only=read_only)
 
     @classmethod
@@ -152,35 +154,26 @@ class Store:
         return kind(f"the ledger's database failed: {original}", where=self._where, hint=hint)
 
     def _prepare(self, *, create: bool) -> None:
-        """Create the tables if asked, and check that the file is a ledger."""
+        """Create the tables if asked, bring old ones up to date, and check that the file is a ledger."""
         with self._connected(LedgerError, write=False) as connection:
-            found = self._application_id(connection)
-        if found == 0 and create:
+            found, done = application_id(connection), steps_done(connection)
+        known = len(MIGRATIONS)
+        if (found == 0 and create) or (found == APPLICATION_ID and done < known and not self._read_only):
             with self._write_lock, self._connected(LedgerWriteError, write=True) as connection:
-                found = self._application_id(connection)
-                if found == 0:
-                    _create_tables(connection)
-                    found = APPLICATION_ID
+                if application_id(connection) in {0, APPLICATION_ID}:
+                    migrate(connection)
+                found = application_id(connection)
         if found != APPLICATION_ID:
+            raise LedgerError("the file is no ledger", where=self._where, hint="check the path of the folder")
+        if done > known:
             raise LedgerError(
-                "the file is no ledger of this version", where=str(self._path), hint="check the path of the folder"
+                "the ledger was written by a newer safegen", where=self._where, hint="read and write it with that one"
             )
-
-    @staticmethod
-    def _application_id(connection: Connection) -> int:
-        return int(connection.exec_driver_sql("PRAGMA application_id").scalar_one())
 
 
 def process_id() -> int:
     """The process that opens a store, which alone may use it."""
     return os.getpid()
-
-
-def _create_tables(connection: Connection) -> None:
-    metadata.create_all(connection)
-    for statement in trigger_statements():
-        connection.exec_driver_sql(statement)
-    connection.exec_driver_sql(f"PRAGMA application_id = {APPLICATION_ID}")
 
 
 def _engine(path: Path, *, read_only: bool) -> Engine:
