@@ -86,7 +86,7 @@ def export_adapter(
     if not path.is_file():
         registry = Registry.open()
         entry = registry.adapter(adapter)
-        path, expected, base = registry.folder / entry.path, entry.digest, base or entry.base
+        path, expected, base = registry.locate(entry), entry.digest, base or entry.base
     targets = None
     if base or form == "diffusers":
         spm = read_spm(path, expected=expected)
@@ -110,6 +110,6 @@ def _layout(base: str | None, family: str) -> tuple[str, Targets]:
     folder = Path(base)
     if not folder.is_dir():
         registry = Registry.open()
-        folder = registry.folder / registry.base(base).path
+        folder = registry.folder_of(registry.base(base))
     targets = folder_targets(folder)
     return family_of({layer_name(path): module.weight.shape for path, module in targets.items()}), targets
