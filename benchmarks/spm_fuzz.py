@@ -22,7 +22,8 @@ from pathlib import Path
 from types import FrameType
 
 from reporting import Report
-from spm_mutations import MUTATIONS, State, mutate, verdict
+from spm_mutations import MUTATIONS, mutate
+from spm_outcome import State, verdict
 
 from safegen.data import file_digest
 

@@ -1,8 +1,4 @@
-"""Mutated SPM files, each a function of a good file and a number, and what may become of one.
-
-A mutated file may be refused, by an `AdapterError` that says where and what to do, or attached whole. Anything else is
-a fault: another exception, a layer that does not act, a module that is not as it was afterwards.
-"""
+"""Mutated SPM files, each a function of a good file and a number."""
 
 from __future__ import annotations
 
@@ -10,18 +6,9 @@ import json
 import pickle
 import random
 import struct
-from collections.abc import Callable, Mapping
-from pathlib import Path
+from collections.abc import Callable
 from typing import Any
 
-import torch
-from torch import nn
-
-from safegen.errors import AdapterDigestError, AdapterError
-from safegen.spm import Attached, SpmFile, attach, read_spm
-from safegen.spm.exchange import read_foreign
-
-Targets = Mapping[str, nn.Linear | nn.Conv2d]
 Header = dict[str, Any]
 
 
@@ -281,67 +268,3 @@ def mutate(content: bytes, number: int) -> tuple[str, bytes]:
     if rng.random() < 0.1:  # now and then two in turn
         changed = flip_bits(changed, rng) if changed else changed
     return mutation.__name__, changed
-
-
-class State:
-    """What a model's modules are: their weights' identity and bits, and their forward."""
-
-    def __init__(self, targets: Targets) -> None:
-        self.targets = targets
-        self.weights = {name: module.weight for name, module in targets.items()}
-        self.bits = {name: weight.detach().clone() for name, weight in self.weights.items()}
-
-    def changed(self) -> list[str]:
-        """The modules that are not as they were, by object and by forward."""
-        return [
-            name
-            for name, module in self.targets.items()
-            if module.weight is not self.weights[name] or "forward" in module.__dict__
-        ]
-
-    def damaged(self) -> list[str]:
-        """The modules whose own weights have other bits than they had."""
-        return [name for name, weight in self.weights.items() if not torch.equal(weight, self.bits[name])]
-
-
-def verdict(path: Path, content: bytes, digest: str, state: State) -> tuple[str, str]:
-    """Write a mutated file and use it every way there is: (`refused`, code), (`attached`, ""), or (`fault`, what)."""
-    path.write_bytes(content)
-    try:
-        read_spm(path, expected=digest)
-    except AdapterDigestError:
-        pass
-    else:
-        return "fault", "another file passed for the one with the digest"
-    try:
-        read_foreign(path)
-    except AdapterError as error:
-        if fault := _unhelpful(error, path):
-            return "fault", fault
-    try:
-        spm = read_spm(path)
-        return _attach(spm, state, path)
-    except AdapterError as error:
-        if fault := _unhelpful(error, path):
-            return "fault", fault
-        if changed := state.changed():
-            return "fault", f"refused, and left on {changed[0]}"
-        return "refused", error.code
-
-
-def _attach(spm: SpmFile, state: State, path: Path) -> tuple[str, str]:
-    with attach(state.targets, [Attached(spm, 1.0, str(path))]):
-        acting = len(state.changed())
-    if acting != len(spm.layers):
-        return "fault", f"{acting} of {len(spm.layers)} layers acted"
-    if changed := state.changed():
-        return "fault", f"still on {changed[0]}"
-    return "attached", ""
-
-
-def _unhelpful(error: AdapterError, path: Path) -> str:
-    if error.where != str(path):
-        return f"{error.code} does not name the file"
-    if not error.hint or error.code == "adapter":
-        return f"{error.code} has no remedy"
-    return ""

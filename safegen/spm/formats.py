@@ -9,6 +9,7 @@ keeps elsewhere comes back in the type it had.
 from __future__ import annotations
 
 import json
+import math
 import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
@@ -96,20 +97,22 @@ def _alphas(
     ranks = {key.removesuffix(f".{DOWN}"): tensor.shape[:1].numel() for key, tensor in tensors.items() if DOWN in key}
     forms = _read_json(metadata, ALPHA_METADATA, where)
     peft = {name.rpartition(".")[2]: value for name, value in _read_json(metadata, PEFT_METADATA, where).items()}
-    patterns = peft.get("alpha_pattern") or {}
     stated = [peft.get("lora_alpha"), metadata.get("alpha"), metadata.get("ss_network_alpha")]
     usual = next((value for value in stated if value not in (None, "None", "Dynamic")), None)
     found = {}
-    for layer, rank in ranks.items():
-        try:
-            own = {layer_name(path.removeprefix("^")): value for path, value in patterns.items()}
+    try:
+        patterns = (peft.get("alpha_pattern") or {}).items()
+        own = {layer_name(path.removeprefix("^")): value for path, value in patterns}
+        for layer, rank in ranks.items():
             dtype, shape = forms.get(layer) or forms.get("") or ("F32", [])
             value = float(own.get(layer, rank if usual is None else usual))
+            if peft.get("use_rslora"):  # its scale is alpha / sqrt(rank)
+                value *= math.sqrt(rank)
             found[f"{layer}.{ALPHA}"] = torch.tensor(value, dtype=DTYPES[dtype]).reshape(shape)
-        except (AttributeError, TypeError, ValueError, KeyError, RuntimeError) as error:
-            raise AdapterAlphaError(
-                f"the metadata states no usable alpha for {layer}", where=where, hint="export the adapter again"
-            ) from error
+    except (AttributeError, TypeError, ValueError, KeyError, RuntimeError, OverflowError) as error:
+        raise AdapterAlphaError(
+            "the metadata states no usable alpha for the layers", where=where, hint="export the adapter again"
+        ) from error
     return found, usual is None
 
 

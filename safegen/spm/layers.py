@@ -99,11 +99,11 @@ def _alpha(layer: str, stored: torch.Tensor | None, stated: float | None, where:
             where=where,
             hint="`safegen spm import` reads such files by the convention alpha = rank, and writes it down",
         )
-    if alpha <= 0:
+    if not 0 < alpha < math.inf:
         raise AdapterAlphaError(
             f"{layer}.alpha is {alpha:g}: the layer would do nothing, or the opposite",
             where=where,
-            hint="alpha must be above 0; train or export the adapter again",
+            hint="alpha must be a number above 0; train or export the adapter again",
         )
     return alpha
 

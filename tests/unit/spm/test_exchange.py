@@ -184,6 +184,7 @@ HALVES = {"lora_unet_x.lora_down.weight": torch.ones(4, 3), "lora_unet_x.lora_up
         ({"ss_network_alpha": "0.5"}, 0.5, False),
         ({"ss_network_alpha": "None"}, 4.0, True),
         ({"lora_adapter_metadata": '{"unet.lora_alpha": 8}'}, 8.0, False),
+        ({"lora_adapter_metadata": '{"unet.lora_alpha": 8, "unet.use_rslora": true}'}, 16.0, False),
     ],
 )
 def test_a_missing_alpha_is_what_the_metadata_says_or_the_rank(
@@ -198,9 +199,11 @@ def test_a_missing_alpha_is_what_the_metadata_says_or_the_rank(
 @pytest.mark.parametrize(
     ("content", "metadata", "error", "message"),
     [
-        (HALVES, {"alpha": "much"}, errors.AdapterAlphaError, "no usable alpha for lora_unet_x"),
+        (HALVES, {"alpha": "much"}, errors.AdapterAlphaError, "no usable alpha for the layers"),
         (HALVES, {"lora_adapter_metadata": "{"}, errors.AdapterAlphaError, "no JSON object"),
         (HALVES, {"lora_adapter_metadata": '{"alpha_pattern": 3}'}, errors.AdapterAlphaError, "no usable alpha"),
+        (HALVES, {"alpha": "NaN"}, errors.AdapterAlphaError, "lora_unet_x.alpha is nan"),
+        (HALVES, {"lora_adapter_metadata": '{"unet.lora_alpha": -1}'}, errors.AdapterAlphaError, "alpha is -1"),
         (HALVES, {"alpha_tensors": '{"": ["I8", []]}'}, errors.AdapterAlphaError, "no usable alpha"),
         ({"lora_unet_double_blocks_0_x.alpha": torch.ones(())}, {}, errors.AdapterKeyError, "as one matrix"),
         ({"model.diffusion.weight": torch.ones(1)}, {}, errors.AdapterKeyError, "is not a layer of an SPM"),

@@ -8,7 +8,8 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from benchmarks.spm_mutations import MUTATIONS, State, mutate, verdict
+from benchmarks.spm_mutations import MUTATIONS, mutate
+from benchmarks.spm_outcome import State, verdict
 from safegen.spm import MembraneSet, write_spm
 from tests.families import family_model
 
