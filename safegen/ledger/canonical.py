@@ -36,14 +36,18 @@ def canonical_text(value: Any) -> bytes:
     Raises:
         ValueError: if it has none.
     """
-    if orjson is not None:
+    for form in (_as_it_is, _whole) if orjson else ():
         try:
-            body: bytes = orjson.dumps(_whole(value), option=_OPTIONS)
+            body: bytes = orjson.dumps(form(value), option=_OPTIONS)
         except orjson.JSONEncodeError:
-            return rfc8785.dumps(value)
+            break
         if _written_alike(body):
             return body
     return rfc8785.dumps(value)
+
+
+def _as_it_is(value: Any) -> Any:
+    return value
 
 
 def _whole(value: Any) -> Any:
