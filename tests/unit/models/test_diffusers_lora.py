@@ -15,7 +15,6 @@ from safegen.spm.layers import layer_name
 from safegen.spm.tensor_writing import write_tensors
 from tests.families import BUILDERS, family_model
 
-pytest.importorskip("peft")
 pytestmark = pytest.mark.filterwarnings("ignore::FutureWarning")
 
 CASES = [(family, "diffusers") for family in BUILDERS] + [(family, "kohya") for family in ("sd1", "sd2", "sdxl")]
