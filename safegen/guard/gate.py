@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from safegen.guard.transports import Bundle, Prompt, Transport
     from safegen.models import BaseModel
     from safegen.spm import Attached, SpmFile
+    from safegen.spm.text_space import TextSpace
 
 ESCALATION = 2.0
 """Escalating opens a membrane to this multiple of what it was, or of its rule's strength if that is more."""
@@ -62,12 +63,19 @@ class Opening(NamedTuple):
 class Gatekeeper:
     """Facilitated Transport for one base model, with the concepts' readings kept."""
 
-    def __init__(self, base: BaseModel) -> None:
+    def __init__(self, base: BaseModel, space: TextSpace | None = None) -> None:
+        """Keep the gates of a base model.
+
+        Args:
+            base: the model.
+            space: its text space, if concepts were read in it already.
+        """
+        from safegen.evaluation.gate_calibration import text_space
         from safegen.guard.transports import CalibratedTransport, PaperTransport
 
         self._base = base
         self._transports: dict[str, Transport] = {
-            "calibrated": CalibratedTransport(base),
+            "calibrated": CalibratedTransport(space or text_space(base)),
             "paper": PaperTransport(base),
         }
 

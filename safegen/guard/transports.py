@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 import numpy as np
 
-from safegen.evaluation.gate_calibration import kept_calibration, text_space
+from safegen.evaluation.gate_calibration import kept_calibration
 from safegen.policy import BundleItem
 from safegen.spm.calibration import Curves
 from safegen.spm.names import NameIndex
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from safegen.models import BaseModel, TextReading
     from safegen.spm import SpmFile
     from safegen.spm.calibration import Calibration
+    from safegen.spm.text_space import TextSpace
 
 Bundle = Sequence[tuple[BundleItem, "SpmFile"]]
 _Key = tuple[str, tuple[str, ...]]
@@ -64,8 +65,8 @@ class CalibratedTransport:
     The stack grows with the SPMs that were ever asked for, so that it is not built anew for every bundle.
     """
 
-    def __init__(self, base: BaseModel) -> None:
-        self._space = text_space(base)
+    def __init__(self, space: TextSpace) -> None:
+        self._space = space
         self._numbers: dict[_Key, int] = {}
         self._calibrations: list[Calibration] = []
         self._names: list[tuple[tuple[str, ...], tuple[str, ...]]] = []

@@ -129,6 +129,10 @@ class TextSpace:
             self._concepts[key] = self._concept(key)
         return self._concepts[key]
 
+    def know(self, concept: Concept) -> None:
+        """Take a concept that was read elsewhere."""
+        self._concepts[concept.phrases] = concept
+
     def kept_text(self, kind: str, phrases: Sequence[str], make: Callable[[], str]) -> str:
         """A text about a concept in this space, made once and kept in the cache."""
         key = {"kind": kind, "space": self.digest, "phrases": list(phrases)}
