@@ -12,7 +12,7 @@ import statistics
 import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Annotated
 
@@ -54,13 +54,13 @@ class Installed:
     phrases: tuple[str, ...]
     spm: SpmFile
 
-    def item(self, transport: str, matched: str = "") -> BundleItem:
+    def item(self, transport: str) -> BundleItem:
+        """As a policy's rule of scope `always` puts it into a bundle."""
         return BundleItem(
             rule="bench",
             concept=self.name,
             adapter=self.name,
             phrases=self.phrases,
-            matched=matched,
             strength=1.0,
             transport=transport,  # type: ignore[arg-type] # one of the three
             floor=0.0,
@@ -125,6 +125,7 @@ class Bench:
         return self.random.sample(prompts, min(count, len(prompts)))
 
     def opened(self, prompt: str, items: Iterable[Installed], transport: str) -> list[Opening]:
+        """What the gate makes of a prompt."""
         bundle = [(one.item(transport), one.spm) for one in items]
         return self.gatekeeper.open(prompt, bundle)[0]
 
@@ -139,8 +140,8 @@ def cost(bench: Bench, report: Report) -> None:
         bench.gatekeeper.open("a house", bundle)
         beyond = []
         for prompt in prompts:
-            whole = _seconds(lambda prompt=prompt: bench.gatekeeper.open(prompt, bundle))
-            reading = _seconds(lambda prompt=prompt: bench.base.read([prompt]))
+            whole = _seconds(partial(bench.gatekeeper.open, prompt, bundle))
+            reading = _seconds(partial(bench.base.read, [prompt]))
             beyond.append(1000 * (whole - reading))
         median = statistics.median(beyond)
         rows.append((count, median, float(np.quantile(beyond, 0.9)), rounds))

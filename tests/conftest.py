@@ -29,3 +29,9 @@ def base(registry: Registry) -> BaseModel:
 
     entry = registry.base("sticker")
     return load_base(registry.folder_of(entry), digest=entry.digest)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def readings_cache(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """Readings of text encoders are kept for the tests alone, unless a folder is named."""
+    os.environ.setdefault("SAFEGEN_CACHE", str(tmp_path_factory.mktemp("cache")))

@@ -7,6 +7,7 @@ curve or its rule's cut-off says so.
 
 from __future__ import annotations
 
+from itertools import repeat
 from operator import attrgetter
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -15,8 +16,6 @@ import numpy as np
 from safegen.policy import BundleItem
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
     from safegen.guard.transports import Bundle, Prompt, Transport
     from safegen.models import BaseModel
     from safegen.spm import Attached, SpmFile
@@ -25,7 +24,8 @@ if TYPE_CHECKING:
 ESCALATION = 2.0
 """Escalating opens a membrane to this multiple of what it was, or of its rule's strength if that is more."""
 
-_bounds = attrgetter("strength", "floor", "ceiling", "cutoff")
+_transport, _matched = attrgetter("transport"), attrgetter("matched")
+_BOUNDS = [attrgetter(name) for name in ("strength", "floor", "ceiling", "cutoff")]
 
 
 class Opening(NamedTuple):
@@ -87,27 +87,26 @@ class Gatekeeper:
         return self._open(Prompt(prompt, reading), bundle), reading.truncated
 
     def _open(self, prompt: Prompt, bundle: Bundle) -> list[Opening]:
+        """The bundle's openings; loops over its items run in C, since there may be ten thousand of them."""
         from safegen.spm.transport import bounded
 
         if not bundle:
             return []
-        opened = np.ones(len(bundle))
-        similarity: NDArray[np.float64] = np.zeros(len(bundle))
-        phrases = [""] * len(bundle)
+        items, spms = map(list, zip(*bundle, strict=True))
+        transports, matched = list(map(_transport, items)), list(map(_matched, items))
+        opened, similarity = np.ones(len(items)), np.zeros(len(items))
+        phrases = np.full(len(items), "", dtype=object)
         for name, transport in self._transports.items():
-            places = [at for at, (item, _) in enumerate(bundle) if item.transport == name]
+            places = np.flatnonzero(np.fromiter(map(name.__eq__, transports), bool, len(items))).tolist()
             # Where the policy found every concept in the text itself, there is nothing left to compare.
-            if any(not bundle[at][0].matched for at in places):
-                found = transport.compare(prompt, [bundle[at] for at in places])
-                opened[places], similarity[places] = found.opened, found.similarity
-                for at, phrase in zip(places, found.phrases, strict=True):
-                    phrases[at] = phrase
-        for at, (item, _) in enumerate(bundle):
-            if item.matched and item.transport != "open":
-                opened[at], similarity[at], phrases[at] = 1.0, 1.0, item.matched
-        strength, floor, ceiling, cutoff = np.array([_bounds(item) for item, _ in bundle], dtype=float).T
-        gammas = np.asarray(bounded(opened, strength, floor, ceiling, cutoff)).tolist()
-        return [
-            Opening(item, spm, gamma, phrase, value)
-            for (item, spm), gamma, phrase, value in zip(bundle, gammas, phrases, similarity.tolist(), strict=True)
-        ]
+            if not all(matched[at] for at in places):
+                whole = len(places) == len(items)
+                own = bundle if whole else [bundle[at] for at in places]
+                opened[places], similarity[places], phrases[places] = transport.compare(prompt, own)
+        for at in [at for at, phrase in enumerate(matched) if phrase and transports[at] != "open"]:
+            opened[at], similarity[at], phrases[at] = 1.0, 1.0, matched[at]
+        bounds = [np.fromiter(map(bound, items), float, len(items)) for bound in _BOUNDS]
+        gammas = np.asarray(bounded(opened, *bounds))
+        columns = zip(items, spms, gammas.tolist(), phrases.tolist(), similarity.tolist(), repeat(False))
+        # What Opening(...) does, without a call in Python for each.
+        return list(map(tuple.__new__, repeat(Opening), columns))

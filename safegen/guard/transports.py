@@ -48,7 +48,7 @@ class Compared(NamedTuple):
 
     opened: NDArray[np.float64]
     similarity: NDArray[np.float64]
-    phrases: list[str]
+    phrases: NDArray[np.object_]
 
 
 class Transport(Protocol):
@@ -70,17 +70,26 @@ class CalibratedTransport:
         self._numbers: dict[_Key, int] = {}
         self._calibrations: list[Calibration] = []
         self._names: list[tuple[tuple[str, ...], tuple[str, ...]]] = []
-        self._stacked: tuple[ConceptStack, Curves] | None = None
+        self._last: tuple[list[SpmFile], list[tuple[str, ...]], NDArray[np.intp]] | None = None
+        self._stacked: tuple[ConceptStack, Curves, NDArray[np.object_]] | None = None
 
     def compare(self, prompt: Prompt, bundle: Bundle) -> Compared:
         """Compare a prompt with the SPMs of a bundle."""
-        numbers = [self._number(item, spm) for item, spm in bundle]
-        stack, curves = self._stack()
+        numbers = self._numbered(bundle)
+        stack, curves, phrases = self._stack()
         found = stack.compare(prompt.text, self._space.points(prompt.reading))
-        opened = curves.values(found.values)
-        nearest = found.nearest.tolist()
-        phrases = [found.named.get(at) or self._calibrations[at].phrases[nearest[at]] for at in numbers]
-        return Compared(opened[numbers], found.values[numbers], phrases)
+        nearest = phrases[found.nearest]
+        for number, phrase in found.named.items():
+            nearest[number] = phrase
+        return Compared(curves.values(found.values)[numbers], found.values[numbers], nearest[numbers])
+
+    def _numbered(self, bundle: Bundle) -> NDArray[np.intp]:
+        """The place of each SPM in the stack, where it gets one if it has none; mostly those of the last bundle."""
+        phrases, spms = [item.phrases for item, _ in bundle], [spm for _, spm in bundle]
+        if self._last is None or self._last[0] != spms or self._last[1] != phrases:
+            numbers = np.array([self._number(*one) for one in bundle], dtype=np.intp)
+            self._last = spms, phrases, numbers
+        return self._last[2]
 
     def _number(self, item: BundleItem, spm: SpmFile) -> int:
         key = (spm.digest, item.phrases)
@@ -94,11 +103,12 @@ class CalibratedTransport:
             self._stacked = None
         return number
 
-    def _stack(self) -> tuple[ConceptStack, Curves]:
+    def _stack(self) -> tuple[ConceptStack, Curves, NDArray[np.object_]]:
         if self._stacked is None:
             concepts = [self._space.concept(calibration.phrases) for calibration in self._calibrations]
             curves = Curves([calibration.curve for calibration in self._calibrations])
-            self._stacked = ConceptStack(concepts, NameIndex(self._names)), curves
+            phrases = np.array([phrase for concept in concepts for phrase in concept.phrases], dtype=object)
+            self._stacked = ConceptStack(concepts, NameIndex(self._names)), curves, phrases
         return self._stacked
 
 
@@ -118,4 +128,4 @@ class PaperTransport:
         similarities = self._stack.compare(prompt.reading.states, prompt.reading.tokens)
         nearest = [max(item.phrases, key=similarities.__getitem__) for item, _ in bundle]
         values = np.array([similarities[phrase] for phrase in nearest])
-        return Compared(values, values, nearest)
+        return Compared(values, values, np.array(nearest, dtype=object))

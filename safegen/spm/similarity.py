@@ -28,7 +28,7 @@ class Similarities:
 
     Attributes:
         values: (concepts,), 0..1.
-        nearest: (concepts,), number of each concept's phrase that comes nearest by meaning.
+        nearest: (concepts,), number of the phrase that comes nearest by meaning, among the phrases of all concepts.
         named: phrase by concept number, where the prompt says it word by word.
     """
 
@@ -63,7 +63,7 @@ class ConceptStack:
         best = self._meant([points])[0]
         values = np.maximum.reduceat(best, self._starts)
         hits = np.flatnonzero(best == np.repeat(values, self._counts))
-        nearest = hits[np.searchsorted(hits, self._starts)] - self._starts
+        nearest = hits[np.searchsorted(hits, self._starts)]
         named = self._names.find(prompt)
         values[list(named)] = 1.0
         return Similarities(values, nearest, named)
