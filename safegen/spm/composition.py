@@ -57,8 +57,10 @@ def attach(
         ValueError: permeabilities for different numbers of rows, or one that is not finite.
     """
     active = [item for item in spms if item.opens]
-    grouping = group(spms)
-    updates = compose(targets, spms, grouping, rule) if active else {}
+    # The released rule reads its scale from the first SPM, even if that one is closed.
+    counted = spms if rule == "released" else active
+    grouping = group(counted)
+    updates = compose(targets, counted, grouping, rule) if active else {}
     names = ", ".join(item.name for item in active) or "none of them open"
     uniform = grouping.rows is None and guidance_halves == "both"
     fold = uniform and (STEPS if steps is None else steps) >= FOLD_FROM_STEPS

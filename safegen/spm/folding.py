@@ -14,7 +14,7 @@ from safegen.spm.updates import Update
 
 @torch.no_grad()
 def folded(weight: torch.Tensor, update: Update, group: int) -> torch.Tensor:
-    """weight + up @ diag(gains of the group) @ down, in one product however many terms there are.
+    """weight + up^T @ diag(gains of the group) @ down, in one product however many terms there are.
 
     Raises:
         AdapterError: the weight is not in memory as numbers.
@@ -25,11 +25,11 @@ def folded(weight: torch.Tensor, update: Update, group: int) -> torch.Tensor:
             f"a weight of the model is {state}, so nothing can be added to it",
             hint="attach to a model whose weights are loaded as floating-point numbers, without offloading",
         )
-    gains = update.gains[group]
-    acting = gains.nonzero().flatten()
-    down, up = update.down, update.up * gains
-    if len(acting) < len(gains):
-        down, up = down[acting], up[:, acting]
+    gains, down, up = update.gains[group], update.down, update.up
+    if len(update.gains) > 1:
+        acting = gains.nonzero().flatten()
+        gains, down, up = gains[acting], down[acting], up[acting]
+    up = (up * gains[:, None]).T
     new = torch.empty_like(weight)
     if down.dim() > 2 and not weight.is_contiguous():  # noqa: PLR2004 - a convolution whose channels stand last in memory
         down, source, target = down.permute(0, 2, 3, 1), weight.permute(0, 2, 3, 1), new.permute(0, 2, 3, 1)

@@ -73,12 +73,13 @@ class RowwiseForward:
         self._replaceable = self._bare in (nn.Linear.forward.__get__(module), nn.Conv2d.forward.__get__(module))
         self._weights: dict[int, torch.Tensor] = {}
         self._stack: tuple[torch.Tensor, torch.Tensor] | None = None
+        self._rows: dict[int, list[int | None]] = {}
         self._gains: dict[int, torch.Tensor] = {}
         self._open = [bool(gains.any()) for gains in update.gains]
 
     def __call__(self, x: torch.Tensor) -> torch.Tensor:
         """The module's output, with each row's update in it."""
-        groups = [group if group is not None and self._open[group] else None for group in self._layout.groups(len(x))]
+        groups = self._groups(len(x))
         if all(group is None for group in groups):
             return self._bare(x)
         if self._convolution is not None and not _is_matrix(self._convolution):
@@ -87,6 +88,13 @@ class RowwiseForward:
         if self._way(vectors, groups) == "grouped":
             return self._like_output(self._multiply_by_group(vectors, groups), x)
         return self._add_stack(x, vectors, groups)
+
+    def _groups(self, batch: int) -> list[int | None]:
+        """The group of each row; None where nothing acts on this module."""
+        if batch not in self._rows:
+            groups = self._layout.groups(batch)
+            self._rows[batch] = [group if group is not None and self._open[group] else None for group in groups]
+        return self._rows[batch]
 
     def _vectors(self, x: torch.Tensor) -> torch.Tensor:
         """A view of the input or output whose last dimension is what the matrix acts on."""
@@ -107,7 +115,7 @@ class RowwiseForward:
             return "stacked"
         work = Work(
             inputs=vectors.shape[-1],
-            outputs=self._update.up.shape[0],
+            outputs=self._update.up.shape[1],
             vectors=vectors.shape[:-1].numel(),
             terms=self._update.gains.shape[1],
             groups=len({group for group in groups if group is not None}),
@@ -117,7 +125,7 @@ class RowwiseForward:
 
     def _multiply_by_group(self, vectors: torch.Tensor, groups: list[int | None]) -> torch.Tensor:
         """Each run of rows times its group's own weight, written where the bare product would stand."""
-        bias, outputs = self._module.bias, self._update.up.shape[0]
+        bias, outputs = self._module.bias, self._update.up.shape[1]
         result = vectors.new_empty(*vectors.shape[:-1], outputs)
         start = 0
         for group, run in groupby(groups):
@@ -146,9 +154,9 @@ class RowwiseForward:
         bare = self._bare(x)
         onto = self._vectors(bare)
         if onto.is_contiguous() and not torch.is_grad_enabled():
-            onto.view(-1, len(up)).addmm_(thin.flatten(0, -2), up.T)
+            onto.view(-1, up.shape[1]).addmm_(thin.flatten(0, -2), up)
             return bare
-        return bare + self._like_output(F.linear(thin, up), x)
+        return bare + self._like_output(thin @ up, x)
 
     def _add_convolution(self, module: nn.Conv2d, x: torch.Tensor, groups: list[int | None]) -> torch.Tensor:
         if module.groups != 1 or module.padding_mode != "zeros":
@@ -156,7 +164,7 @@ class RowwiseForward:
         down, up = self._stacked(x)
         thin = F.conv2d(x, down, None, module.stride, module.padding, module.dilation)
         thin = thin * self._row_gains(x, groups)[:, :, None, None]
-        return self._bare(x) + F.conv2d(thin, up[:, :, None, None])
+        return self._bare(x) + F.conv2d(thin, up.T[:, :, None, None])
 
     def _stacked(self, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         if self._stack is None:

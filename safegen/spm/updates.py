@@ -45,8 +45,11 @@ class Attached:
         Raises:
             ValueError: no number at all, or one that is not finite.
         """
-        many = not isinstance(self.gamma, SupportsFloat) or getattr(self.gamma, "ndim", 0) > 0
-        values = tuple(float(value) for value in self.gamma) if many else (float(self.gamma),)  # type: ignore[union-attr,arg-type]
+        gamma = self.gamma
+        if isinstance(gamma, float | int) or (isinstance(gamma, SupportsFloat) and not getattr(gamma, "ndim", 0)):
+            values: tuple[float, ...] = (float(gamma),)
+        else:
+            values = tuple(float(value) for value in gamma)  # type: ignore[union-attr]
         if not values or not all(map(math.isfinite, values)):
             raise ValueError(f"the permeability of {self.name or 'an SPM'} must be finite, it is {self.gamma!r}")
         return values
@@ -59,11 +62,11 @@ class Attached:
 
 @dataclass(frozen=True)
 class Update:
-    """What one target gains: up @ diag(gains[g]) @ down for the prompts of group g.
+    """What one target gains: up^T @ diag(gains[g]) @ down for the prompts of group g.
 
     Attributes:
         down: (terms, *fan_in of the target).
-        up: (out, terms).
+        up: (terms, out).
         gains: (groups, terms).
     """
 
@@ -132,7 +135,7 @@ def _exact(parts: Sequence[tuple[int, Resolved]], gammas: Sequence[Sequence[floa
     gains = [[row[index] * layer.scale for index, layer in parts for _ in range(len(layer.down))] for row in gammas]
     return Update(
         down=torch.cat([layer.down for _, layer in parts]).float(),
-        up=torch.cat([layer.up.flatten(1) for _, layer in parts], dim=1).float(),
+        up=torch.cat([layer.up.flatten(1).T for _, layer in parts]).float(),
         gains=torch.tensor(gains),
     )
 
@@ -143,10 +146,10 @@ def _released(parts: Sequence[tuple[int, Resolved]], gammas: Sequence[Sequence[f
     for row in gammas:
         weights = torch.tensor([row[index] for index, _ in parts])
         downs.append(torch.tensordot(weights, torch.stack([layer.down.float() for _, layer in parts]), 1))
-        ups.append(torch.tensordot(weights, torch.stack([layer.up.flatten(1).float() for _, layer in parts]), 1))
+        ups.append(torch.tensordot(weights, torch.stack([layer.up.flatten(1).T.float() for _, layer in parts]), 1))
         blocks.append(torch.full((1, len(downs[-1])), scale if any(weights) else 0.0))
     gains: torch.Tensor = torch.block_diag(*blocks)  # type: ignore[no-untyped-call]
-    return Update(down=torch.cat(downs), up=torch.cat(ups, dim=1), gains=gains)
+    return Update(down=torch.cat(downs), up=torch.cat(ups), gains=gains)
 
 
 def _one_rank(targets: Targets, spms: Sequence[Attached]) -> float:

@@ -1,0 +1,121 @@
+"""What the overhead benchmark measures on: an SD 1.4-sized UNet, random SPMs, and clock and memory."""
+
+from __future__ import annotations
+
+import copy
+import time
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from diffusers import UNet2DConditionModel
+from torch import nn
+
+from safegen.spm import SpmFile, Targets
+
+SD14 = {
+    "sample_size": 64,
+    "block_out_channels": (320, 640, 1280, 1280),
+    "layers_per_block": 2,
+    "cross_attention_dim": 768,
+    "attention_head_dim": 8,
+}
+"""CompVis/stable-diffusion-v1-4, unet/config.json, where it differs from the class's defaults."""
+
+
+def sd14_unet() -> nn.Module:
+    """The real configuration with random weights of a sensible size; 859.5 M parameters."""
+    with torch.device("meta"):
+        unet = UNet2DConditionModel(**SD14)
+    unet = unet.to_empty(device="cpu")
+    for name, parameter in unet.named_parameters():
+        if parameter.dim() > 1:
+            bound = 1.7 / parameter[0].numel() ** 0.5
+            nn.init.uniform_(parameter, -bound, bound)
+        else:
+            nn.init.constant_(parameter, float("norm" in name and name.endswith("weight")))
+    unet.eval().requires_grad_(requires_grad=False)
+    return unet.to(memory_format=torch.channels_last)
+
+
+def random_spms(targets: Targets, count: int, *, rank: int = 1, seed: int = 0) -> list[SpmFile]:
+    """SPMs with a layer for every target, whose updates are small beside the weights."""
+    generator = torch.Generator().manual_seed(seed)
+
+    def layer(target: nn.Module) -> tuple[torch.Tensor, torch.Tensor, float]:
+        shape = target.weight.shape
+        down = torch.randn(rank, *shape[1:], generator=generator) / shape[1:].numel() ** 0.5
+        tail = (1,) * (len(shape) - 2)
+        return down, torch.randn(shape[0], rank, *tail, generator=generator) * 0.01, 1.0
+
+    return [
+        SpmFile({f"lora_unet_{name.replace('.', '_')}": layer(target) for name, target in targets.items()}, {}, "")
+        for _ in range(count)
+    ]
+
+
+def twin(unet: nn.Module) -> nn.Module:
+    """The same model with modules of its own and the same parameters in memory, for a peer to wrap."""
+    return copy.deepcopy(unet, {id(parameter): parameter for parameter in unet.parameters()})
+
+
+@dataclass(frozen=True)
+class Timed:
+    """Seconds of one visit: what is done once for a prompt, and one step."""
+
+    once: float
+    step: float
+
+
+Clock = Callable[[], float]
+
+
+def timed(
+    ready: Callable[[], AbstractContextManager[Any]],
+    step: Callable[[], object],
+    *,
+    lazy: bool = False,
+    clock: Clock = time.perf_counter,
+) -> Timed:
+    """Enter, run one step, leave; a lazy contestant does part of what is done once in its first step."""
+    started = clock()
+    with ready():
+        entered = clock()
+        step()
+        done = clock()
+        first = done - entered
+        if lazy:
+            step()
+            again = clock() - done
+        left = clock()
+    once = entered - started + clock() - left
+    return Timed(once + max(0.0, first - again), again) if lazy else Timed(once, first)
+
+
+def status(key: str) -> float:
+    """One line of /proc/self/status, in MB; 0 where there is none."""
+    try:
+        lines = Path("/proc/self/status").read_text(encoding="ascii").splitlines()
+    except OSError:
+        return 0.0
+    return next((int(line.split()[1]) / 1024 for line in lines if line.startswith(key + ":")), 0.0)
+
+
+def with_peak(call: Callable[[], Timed]) -> tuple[Timed, float]:
+    """What the call gives, and the MB by which the process grows at its peak meanwhile."""
+    before = status("VmRSS")
+    try:
+        Path("/proc/self/clear_refs").write_text("5", encoding="ascii")
+    except OSError:
+        return call(), 0.0
+    found = call()
+    return found, max(0.0, status("VmHWM") - before)
+
+
+def open_from(first: int, count: int, *, total: int) -> list[float]:
+    """Permeabilities of `total` SPMs for one prompt: `count` of them, from `first` on, between 0.3 and 1; others 0."""
+    values = 0.3 + 0.7 * torch.rand(count, generator=torch.Generator().manual_seed(first + 100 * count))
+    return [0.0] * first + values.tolist() + [0.0] * (total - first - count)
