@@ -18,7 +18,8 @@ from rich.console import Console
 from rich.progress import track
 
 from safegen.evaluation.judge import Judge, Judgement
-from safegen.evaluation.spm_effect import nearest, similarity
+from safegen.evaluation.measures import similarities
+from safegen.evaluation.neighbours import nearest
 from safegen.models import BaseModel, DrawRequest, load_base
 from safegen.spm import AdapterEntry, Attached, GuidanceHalves, Registry, SpmFile, attach, paper_similarities
 from safegen.training.sticker.captions import with_article
@@ -125,7 +126,9 @@ class Bench:
                 drawn = self._split(cells, self.draw(prompts, spm, gammas, halves))
                 for cell, before, after in zip(cells, bare, drawn, strict=True):
                     shares = [cell.share(self.judge.judge(pictures)) for pictures in (before, after)]
-                    rows.append(Row(adapter.id, cell.role, opening, halves, *shares, similarity(before, after)))
+                    rows.append(
+                        Row(adapter.id, cell.role, opening, halves, *shares, float(similarities(before, after).mean()))
+                    )
         return rows
 
     def _split(self, cells: Sequence[Cell], pictures: Sequence[Image]) -> list[list[Image]]:

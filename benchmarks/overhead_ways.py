@@ -12,11 +12,12 @@ from torch import nn
 
 from safegen.spm import SpmFile
 from safegen.spm import rowwise as rowwise_module
-from safegen.spm.cost import Way, Work, cheaper, grouped_ns, stacked_ns
+from safegen.spm.cost import Way, Work, cheaper, grouped_ns, sparse_ns, stacked_ns
 from safegen.spm.rowwise import Layout, RowwiseForward
 from safegen.spm.updates import Attached, compose, group
 
 STEPS = 20
+WAYS: tuple[Way, ...] = ("grouped", "stacked", "sparse")
 # Inputs, outputs and vectors a row of SD 1.4's layers at 32 x 32 latents, and two of the sticker base's.
 SHAPES = (
     (320, 320, 1024),
@@ -38,20 +39,19 @@ SHAPES = (
 
 
 def table(report: Report, *, quick: bool) -> tuple[str, tuple[str, ...], list[list[Any]]]:
-    """For each shape, what both ways add to the bare module over all steps, measured and by the model."""
+    """For each shape, what each way adds to the bare module over all steps, measured and by the model."""
     rows, chosen_ms, best_ms = [], 0.0, 0.0
     for inputs, outputs, vectors in SHAPES[:: 4 if quick else 1]:
-        extra = {
-            way: _extra_ms(inputs, outputs, vectors, way, runs=3 if quick else 9) for way in ("grouped", "stacked")
-        }
-        work = Work(inputs, outputs, 8 * vectors, terms=32, groups=4, runs=8)
+        extra = {way: _extra_ms(inputs, outputs, vectors, way, runs=3 if quick else 9) for way in WAYS}
+        work = Work(inputs, outputs, 8 * vectors, terms=32, groups=4, runs=8, own_terms=8)
         choice = cheaper(work, steps=STEPS)
         chosen_ms, best_ms = chosen_ms + extra[choice], best_ms + min(extra.values())
-        model = [f(work, steps=STEPS) / 1e6 for f in (grouped_ns, stacked_ns)]
-        rows.append([f"{inputs} x {outputs}", vectors, extra["grouped"], model[0], extra["stacked"], model[1], choice])
-    report.at_most("cost model: what it chooses / the best of both ways", chosen_ms / best_ms, 1.25, "ratio")
+        model = [cost(work, steps=STEPS) / 1e6 for cost in (grouped_ns, stacked_ns, sparse_ns)]
+        numbers = [number for pair in zip(extra.values(), model, strict=True) for number in pair]
+        rows.append([f"{inputs} x {outputs}", vectors, *numbers, choice])
+    report.at_most("cost model: what it chooses / the best of the ways", chosen_ms / best_ms, 1.25, "ratio")
     title = f"four prompts, 8 terms each, guidance: ms beyond bare over {STEPS} steps"
-    return title, ("weight", "vectors", "grouped", "model", "stacked", "model", "chosen"), rows
+    return title, ("weight", "vectors", "grouped", "model", "stacked", "model", "sparse", "model", "chosen"), rows
 
 
 @torch.no_grad()

@@ -11,16 +11,15 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 
-import torch
 from torch import nn
 
 from safegen.spm.cost import FOLD_FROM_STEPS, STEPS
 from safegen.spm.distinct import check_distinct
-from safegen.spm.folding import folded
+from safegen.spm.folding import folded, is_small, keep_spare, take_spare
 from safegen.spm.membrane import Target, Targets
 from safegen.spm.occupancy import occupy
 from safegen.spm.rowwise import GuidanceHalves, Layout, RowwiseForward
-from safegen.spm.updates import Attached, Rule, compose, group
+from safegen.spm.updates import Attached, Rule, Update, compose, group
 
 _PATIENCE_S = 600.0
 
@@ -66,20 +65,24 @@ def attach(
     fold = uniform and (STEPS if steps is None else steps) >= FOLD_FROM_STEPS
     check_distinct(active)
     layout = Layout(grouping, guidance_halves)
+    small = is_small(targets[name].weight for name in updates)
     with occupy(targets, names=names, patience_s=patience_s), ExitStack() as restored:
         for name, update in updates.items():
             module = targets[name]
             if fold:
-                _swap_weight(module, folded(module.weight, update, 0), restored)
+                _swap_weight(module, update, restored, keep=small)
             else:
                 stand_in = RowwiseForward(module, update, layout, steps=STEPS if steps is None else steps)
                 _swap_forward(module, stand_in, restored)
         yield len(active)
 
 
-def _swap_weight(module: Target, weight: torch.Tensor, restored: ExitStack) -> None:
+def _swap_weight(module: Target, update: Update, restored: ExitStack, *, keep: bool) -> None:
+    new = folded(module.weight, update, 0, into=take_spare(module, module.weight))
+    if keep:
+        restored.callback(keep_spare, module, new)
     restored.callback(setattr, module, "weight", module.weight)
-    module.weight = nn.Parameter(weight, requires_grad=False)
+    module.weight = nn.Parameter(new, requires_grad=False)
 
 
 def _swap_forward(module: Target, stand_in: RowwiseForward, restored: ExitStack) -> None:

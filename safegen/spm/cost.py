@@ -1,10 +1,11 @@
 """Which way of applying an update is cheaper: folding it into a weight, or adding it to what the module gives.
 
-Three ways give the same sum (docs/decisions/0011):
+These ways give the same sum (docs/decisions/0011):
 
 - fold: one new weight, once; a step then costs what it costs bare. Only where all rows have the same permeabilities.
 - grouped: one new weight for each group of rows, once; a step runs the groups one after another.
-- stacked: the module runs as it is, and the thin product up (gain * (down x)) is added, at every step.
+- stacked: the module runs as it is, and the thin product up (gain * (down x)) over all terms is added, at every step.
+- sparse: the same, run by run with the terms that act there: fewer sums, more operations.
 
 Invariants: the choice is a function of shapes and the number of steps alone, never of a clock, so that the same request
 takes the same way, and gives the same bits, on every day.
@@ -15,7 +16,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-Way = Literal["grouped", "stacked"]
+Way = Literal["grouped", "stacked", "sparse"]
 
 STEPS = 20
 """Assumed where the caller does not say how many steps follow."""
@@ -47,6 +48,7 @@ class Work:
         terms: rank-one terms in the stack.
         groups: groups of rows that need a weight of their own.
         runs: neighbouring rows of one group, counted over the batch.
+        own_terms: terms that act on a row, on average.
     """
 
     inputs: int
@@ -55,11 +57,17 @@ class Work:
     terms: int
     groups: int
     runs: int
+    own_terms: float
 
 
 def cheaper(work: Work, *, steps: int) -> Way:
     """The way that takes less time over all steps together."""
-    return "grouped" if grouped_ns(work, steps=steps) < stacked_ns(work, steps=steps) else "stacked"
+    costs: dict[Way, float] = {
+        "stacked": stacked_ns(work, steps=steps),
+        "sparse": sparse_ns(work, steps=steps),
+        "grouped": grouped_ns(work, steps=steps),
+    }
+    return min(costs, key=lambda way: costs[way])
 
 
 def grouped_ns(work: Work, *, steps: int) -> float:
@@ -69,6 +77,12 @@ def grouped_ns(work: Work, *, steps: int) -> float:
 
 
 def stacked_ns(work: Work, *, steps: int) -> float:
-    """Nanoseconds beyond the bare module, over all steps, with the thin product added."""
+    """Nanoseconds beyond the bare module, over all steps, with the thin product of all terms added."""
     values = work.vectors * (work.inputs + work.outputs)
     return steps * (values * (_PASS + work.terms * _TERM) + 3 * _CALL)
+
+
+def sparse_ns(work: Work, *, steps: int) -> float:
+    """Nanoseconds beyond the bare module, over all steps, with each run's own thin product added."""
+    values = work.vectors * (work.inputs + work.outputs)
+    return steps * (values * (_PASS + work.own_terms * _TERM) + 2 * work.runs * _CALL)

@@ -75,7 +75,8 @@ class RowwiseForward:
         self._stack: tuple[torch.Tensor, torch.Tensor] | None = None
         self._rows: dict[int, list[int | None]] = {}
         self._gains: dict[int, torch.Tensor] = {}
-        self._open = [bool(gains.any()) for gains in update.gains]
+        self._acting = [int(count) for count in update.gains.count_nonzero(1)]
+        self._own_stacks: dict[int, tuple[torch.Tensor, torch.Tensor]] = {}
 
     def __call__(self, x: torch.Tensor) -> torch.Tensor:
         """The module's output, with each row's update in it."""
@@ -85,15 +86,18 @@ class RowwiseForward:
         if self._convolution is not None and not _is_matrix(self._convolution):
             return self._add_convolution(self._convolution, x, groups)
         vectors = self._vectors(x)
-        if self._way(vectors, groups) == "grouped":
+        way = self._way(vectors, groups)
+        if way == "grouped":
             return self._like_output(self._multiply_by_group(vectors, groups), x)
+        if way == "sparse":
+            return self._add_by_group(x, vectors, groups)
         return self._add_stack(x, vectors, groups)
 
     def _groups(self, batch: int) -> list[int | None]:
         """The group of each row; None where nothing acts on this module."""
         if batch not in self._rows:
             groups = self._layout.groups(batch)
-            self._rows[batch] = [group if group is not None and self._open[group] else None for group in groups]
+            self._rows[batch] = [group if group is not None and self._acting[group] else None for group in groups]
         return self._rows[batch]
 
     def _vectors(self, x: torch.Tensor) -> torch.Tensor:
@@ -115,17 +119,18 @@ class RowwiseForward:
             return "stacked"
         work = Work(
             inputs=vectors.shape[-1],
-            outputs=self._update.up.shape[1],
+            outputs=self._update.up.shape[0],
             vectors=vectors.shape[:-1].numel(),
             terms=self._update.gains.shape[1],
             groups=len({group for group in groups if group is not None}),
             runs=sum(1 for _ in groupby(groups)),
+            own_terms=sum(self._acting[group] for group in groups if group is not None) / len(groups),
         )
         return cheaper(work, steps=self._steps)
 
     def _multiply_by_group(self, vectors: torch.Tensor, groups: list[int | None]) -> torch.Tensor:
         """Each run of rows times its group's own weight, written where the bare product would stand."""
-        bias, outputs = self._module.bias, self._update.up.shape[1]
+        bias, outputs = self._module.bias, self._update.up.shape[0]
         result = vectors.new_empty(*vectors.shape[:-1], outputs)
         start = 0
         for group, run in groupby(groups):
@@ -154,9 +159,32 @@ class RowwiseForward:
         bare = self._bare(x)
         onto = self._vectors(bare)
         if onto.is_contiguous() and not torch.is_grad_enabled():
-            onto.view(-1, up.shape[1]).addmm_(thin.flatten(0, -2), up)
+            onto.view(-1, len(up)).addmm_(thin.flatten(0, -2), up.T)
             return bare
-        return bare + self._like_output(thin @ up, x)
+        return bare + self._like_output(F.linear(thin, up), x)
+
+    def _add_by_group(self, x: torch.Tensor, vectors: torch.Tensor, groups: list[int | None]) -> torch.Tensor:
+        """What the module gives, and on top, for each run of rows, the thin product of its own terms."""
+        bare = self._bare(x)
+        onto, outputs = self._vectors(bare).contiguous(), self._update.up.shape[0]
+        start = 0
+        for group, run in groupby(groups):
+            end = start + len(list(run))
+            if group is not None:
+                down, up = self._own_stack(group, x)
+                thin = vectors[start:end].flatten(0, -2) @ down.T
+                onto[start:end].view(-1, outputs).addmm_(thin, up.T)
+            start = end
+        return self._like_output(onto, x)
+
+    def _own_stack(self, group: int, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """The terms that act in one group, with its gains in them."""
+        if group not in self._own_stacks:
+            gains = self._update.gains[group]
+            acting = gains.nonzero().flatten()
+            down = self._update.down.flatten(1)[acting] * gains[acting, None]
+            self._own_stacks[group] = down.to(x), self._update.up[:, acting].contiguous().to(x)
+        return self._own_stacks[group]
 
     def _add_convolution(self, module: nn.Conv2d, x: torch.Tensor, groups: list[int | None]) -> torch.Tensor:
         if module.groups != 1 or module.padding_mode != "zeros":
@@ -164,7 +192,7 @@ class RowwiseForward:
         down, up = self._stacked(x)
         thin = F.conv2d(x, down, None, module.stride, module.padding, module.dilation)
         thin = thin * self._row_gains(x, groups)[:, :, None, None]
-        return self._bare(x) + F.conv2d(thin, up.T[:, :, None, None])
+        return self._bare(x) + F.conv2d(thin, up[:, :, None, None])
 
     def _stacked(self, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         if self._stack is None:

@@ -62,11 +62,11 @@ class Attached:
 
 @dataclass(frozen=True)
 class Update:
-    """What one target gains: up^T @ diag(gains[g]) @ down for the prompts of group g.
+    """What one target gains: up @ diag(gains[g]) @ down for the prompts of group g.
 
     Attributes:
         down: (terms, *fan_in of the target).
-        up: (terms, out).
+        up: (out, terms).
         gains: (groups, terms).
     """
 
@@ -135,7 +135,7 @@ def _exact(parts: Sequence[tuple[int, Resolved]], gammas: Sequence[Sequence[floa
     gains = [[row[index] * layer.scale for index, layer in parts for _ in range(len(layer.down))] for row in gammas]
     return Update(
         down=torch.cat([layer.down for _, layer in parts]).float(),
-        up=torch.cat([layer.up.flatten(1).T for _, layer in parts]).float(),
+        up=torch.cat([layer.up for _, layer in parts], dim=1).flatten(1).float(),
         gains=torch.tensor(gains),
     )
 
@@ -146,10 +146,10 @@ def _released(parts: Sequence[tuple[int, Resolved]], gammas: Sequence[Sequence[f
     for row in gammas:
         weights = torch.tensor([row[index] for index, _ in parts])
         downs.append(torch.tensordot(weights, torch.stack([layer.down.float() for _, layer in parts]), 1))
-        ups.append(torch.tensordot(weights, torch.stack([layer.up.flatten(1).T.float() for _, layer in parts]), 1))
+        ups.append(torch.tensordot(weights, torch.stack([layer.up.flatten(1).float() for _, layer in parts]), 1))
         blocks.append(torch.full((1, len(downs[-1])), scale if any(weights) else 0.0))
     gains: torch.Tensor = torch.block_diag(*blocks)  # type: ignore[no-untyped-call]
-    return Update(down=torch.cat(downs), up=torch.cat(ups), gains=gains)
+    return Update(down=torch.cat(downs), up=torch.cat(ups, dim=1), gains=gains)
 
 
 def _one_rank(targets: Targets, spms: Sequence[Attached]) -> float:

@@ -100,9 +100,9 @@ def forced(monkeypatch: pytest.MonkeyPatch, way: Way) -> None:
     monkeypatch.setattr(rowwise_module, "cheaper", lambda _work, **_: way)
 
 
-@pytest.fixture(params=["grouped", "stacked"])
+@pytest.fixture(params=["grouped", "stacked", "sparse"])
 def way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
-    """Both ways of applying an update."""
+    """All ways of applying an update."""
     forced(monkeypatch, request.param)
     return str(request.param)
 
@@ -138,12 +138,12 @@ def test_a_row_is_what_it_would_be_alone(way: str, case: Case) -> None:
 
 
 @LAWS
-@given(cases())
+@given(cases(), st.sampled_from(["stacked", "sparse"]))
 @torch.no_grad()
-def test_rows_that_nothing_opens_are_bare_bit_for_bit(case: Case) -> None:
-    """By the stacked way, a row whose permeabilities are all 0 has the bits of the bare batch."""
+def test_rows_that_nothing_opens_are_bare_bit_for_bit(case: Case, added: Way) -> None:
+    """Where an update is added to the output, a row whose permeabilities are all 0 has the bare batch's bits."""
     with pytest.MonkeyPatch.context() as patch:
-        forced(patch, "stacked")
+        forced(patch, added)
         x = input_of(case, len(case.table[0]))
         bare = case.module(x)
         with attach(case.targets, case.attached()):

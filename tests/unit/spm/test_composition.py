@@ -115,7 +115,7 @@ def test_an_error_while_attaching_puts_back_what_was_swapped(tmp_path: Path, mon
     own = targets["a.linear"].weight
     done: list[str] = []
 
-    def failing(weight: torch.Tensor, *_: object) -> torch.Tensor:
+    def failing(weight: torch.Tensor, *_: object, **__: object) -> torch.Tensor:
         if done:
             raise MemoryError
         done.append("a.linear")
