@@ -126,7 +126,7 @@ def test_filters(console: Console, pairs: list[tuple[str, str]], expected: list[
         assert [item.request_id for item in search.each(Filter.parse(pairs))] == expected
 
 
-@pytest.mark.parametrize("pairs", [[("colour", "red")], [("from", "yesterday")], [("q", "x" * 401)]])
+@pytest.mark.parametrize("pairs", [[("colour", "red")], [("from", "yesterday")], [("q", "x" * 1001)]])
 def test_a_filter_that_makes_no_sense_is_an_error(pairs: list[tuple[str, str]]) -> None:
     """Nobody takes an unfiltered list for a filtered one."""
     with pytest.raises(ConsoleRequestError):
@@ -218,6 +218,24 @@ def test_what_was_pruned_leaves_the_index(folder: Path, tmp_path: Path) -> None:
     assert items["good-1"].rules == []
     assert items["no-1"].rules == ["nudity"]
     assert b"mascots" not in file.path.read_bytes()
+
+
+def test_a_ledger_with_holes_is_shown_all_the_same(folder: Path, tmp_path: Path) -> None:
+    """Entries and nodes that are gone, and a number or an owner that none can have, hide nothing of the rest."""
+    with sqlite3.connect(folder / "ledger.db") as raw:
+        for trigger in ("entries_no_delete", "nodes_no_delete", "entries_no_update", "entries_contiguous"):
+            raw.execute(f"DROP TRIGGER {trigger}")
+        raw.execute('DELETE FROM entries WHERE "index" = 7')
+        raw.execute("DELETE FROM nodes WHERE entry IN (7, 15)")
+        raw.execute("UPDATE entries SET request_id = x'ff00' WHERE \"index\" = 12")
+        raw.execute('INSERT INTO entries SELECT 1 << 60, "odd", stage, body, leaf_hash FROM entries WHERE "index" = 0')
+    file, store = IndexFile(tmp_path / "i.db"), open_store(folder, read_only=True)
+    assert update_index(store, file) == update_index(store, file)
+    store.close()
+    items = {item.request_id: item for item in dump(file)["items"]}  # type: ignore[attr-defined]
+    assert {"good-1", "bad-1", "no-1", "b'\\xff\\x00'", "odd"} <= items.keys()
+    assert items["bad-1"].entries == 6
+    assert "mislabelled" in items["odd"].flags
 
 
 def test_damaged_and_newer_records_are_told_apart(folder: Path, tmp_path: Path) -> None:

@@ -11,10 +11,11 @@ import json
 import sqlite3
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from itertools import islice
 
 from pydantic import ValidationError
 
-from safegen.errors import ConsoleError
+from safegen.errors import ConsoleError, LedgerTamperedError
 from safegen.ledger.record import LEDGER_STAGES, SCHEMA_VERSION, Record
 from safegen.ledger.store import Store
 from safegen.ledger.transaction import Reader, StoredRow
@@ -88,11 +89,11 @@ def _batch(store: Store, file: IndexFile) -> IndexState:
         writing = Writing(connection)
         with store.reading() as reader:
             size, start = reader.size(), writing.indexed
-            if start > size or (start and reader.root(start).hex() != writing.root):
+            if start > size or (start and _root(reader, start) != writing.root):
                 raise _OfAnotherLedgerError("the ledger has changed")
-            stop = min(size, start + BATCH)
-            rows = list(_rows(reader, start, stop))
-            root = reader.root(stop).hex()
+            rows = list(islice(_rows(reader, start, size), BATCH))
+            stop = size if len(rows) < BATCH else rows[-1].entry.index + 1
+            root = _root(reader, stop)
         if start == 0:
             writing.begin(size)
         for row in rows:
@@ -100,6 +101,14 @@ def _batch(store: Store, file: IndexFile) -> IndexState:
         if stop > start:
             writing.finish(stop, root)
     return IndexState(stop, size)
+
+
+def _root(reader: Reader, size: int) -> str:
+    """The root as the ledger's nodes give it; a ledger whose nodes are gone is shown all the same."""
+    try:
+        return reader.root(size).hex()
+    except LedgerTamperedError:
+        return "none"
 
 
 def _rows(reader: Reader, start: int, stop: int) -> Iterator[StoredRow]:
@@ -113,17 +122,18 @@ def _add(writing: Writing, row: StoredRow) -> None:
     record, flag = _read(entry.body)
     if record is not None and record.stage == "pruned" and entry.index >= writing.begun:
         raise _OfAnotherLedgerError("the ledger was pruned")
-    if row.request_id is None:
+    owner = None if row.request_id is None else str(row.request_id)
+    if owner is None:
         stage = record.stage if record is not None else "entry"
         item = Item(first=entry.index, kind=stage if stage in LEDGER_STAGES else "entry", outcome="")
         writing.add(item)
     else:
-        item = writing.item(row.request_id, entry.index)
+        item = writing.item(owner, entry.index)
     add_entry(item, entry.index)
     if record is None:
         note(item, flag)
         return
-    if getattr(record, "request_id", None) != row.request_id or record.stage != row.stage:
+    if getattr(record, "request_id", None) != owner or record.stage != row.stage:
         note(item, "mislabelled")
     add_record(item, record)
 

@@ -15,7 +15,7 @@ from safegen.errors import ConsoleRequestError
 from safegen.serve.console.index.terms import FACETS, PLOTTED
 
 KINDS = (*FACETS, *PLOTTED)
-_LONGEST = 400
+_LONGEST = 1000
 _MOST_VALUES = 64
 
 
