@@ -167,7 +167,7 @@ def seconds_histogram(chosen: Filter, counts: Counter[str]) -> Plot | None:
         return None
     edges = [f"{bound:g} s" for bound in SECONDS]
     return _histogram(
-        chosen, "seconds", "", bins, edges, "Seconds from `requested` to the end, by the writer's clock. Log scale.",
+        chosen, "seconds", "", bins, edges, "Seconds from requested to the end, by the writer's clock. Log scale.",
         title="Time taken",
     )  # fmt: skip
 
