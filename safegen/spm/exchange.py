@@ -31,7 +31,7 @@ class Foreign:
     Attributes:
         content: tensors under an SPM file's names, with the source's own metadata and digest.
         spm: the same, as it attaches.
-            assumed: whether its alphas were stated nowhere, so that alpha = rank was taken.
+        assumed: whether its alphas were stated nowhere, so that alpha = rank was taken.
     """
 
     content: TensorFile
@@ -90,17 +90,19 @@ def export_spm(
 
     Raises:
         AdapterError: the file is damaged, or does not fit the targets.
+        ValueError: `diffusers` without targets.
     """
     content = read_tensors(path, expected=expected)
     spm = SpmFile.of(content, str(path))
     layers = spm.resolve(targets, where=str(path)) if targets is not None else []
     if form == "kohya":
         return write_tensors(out, content.tensors, {**_kohya(spm), **content.metadata})
-    alphas = {
-        layer.name: content.tensors.get(f"{name}.{ALPHA}", torch.tensor(spm.layers[name][2]))
-        for layer in layers
-        if (name := layer_name(layer.name))
-    }
+    if targets is None:
+        raise ValueError("diffusers' format needs the targets, which tell the paths of modules")
+    alphas = {}
+    for layer in layers:
+        name = layer_name(layer.name)
+        alphas[layer.name] = content.tensors.get(f"{name}.{ALPHA}", torch.tensor(spm.layers[name][2]))
     return write_tensors(out, *to_diffusers(layers, alphas, content.metadata))
 
 
