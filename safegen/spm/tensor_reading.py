@@ -93,9 +93,11 @@ def read_tensors(path: Path, *, expected: str | None = None) -> TensorFile:
 
 
 def _content(path: Path) -> bytearray:
-    if not path.is_file():
-        raise AdapterMissingError("the adapter file is missing", where=str(path), hint="reinstall, or check the index")
     try:
+        if not path.is_file():
+            raise AdapterMissingError(
+                "the adapter file is missing", where=str(path), hint="reinstall, or check the index"
+            )
         size = path.stat().st_size
         if size > LARGEST_FILE:
             raise AdapterIntegrityError(

@@ -129,6 +129,8 @@ def test_missing_and_unreadable_files_are_refused(tmp_path: Path) -> None:
     for path in (tmp_path / "none", tmp_path):
         with pytest.raises(errors.AdapterMissingError, match="missing"):
             read_spm(path)
+    with pytest.raises(errors.AdapterIntegrityError, match="cannot be read"):
+        read_spm(tmp_path / ("x" * 5000))
 
 
 def test_every_kind_of_adapter_error_has_a_code_of_its_own() -> None:
