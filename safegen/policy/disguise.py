@@ -31,6 +31,7 @@ _LETTER_RUN = re.compile(r"([^*])\1+")
 _MANY_TIMES = re.compile(r"([^*])\1{2,}")
 _EDGES = "!|+#*&^%£§°"
 _HEAD = 4
+_SURE_SIGNS = "@$€£"
 _EDGE_SIGNS = frozenset(_EDGES)
 _MOST_STRIPPED = 4
 _SHORTEST = 3
@@ -108,7 +109,9 @@ class Vocabulary:
         yield from self.resolve(bare)
         shown = _MANY_TIMES.sub(r"\1", shown)
         stars = shown.count("*")
-        if len(shown) < _SHORTEST_MASKED or stars * 2 > len(shown) or shown[0] == "*":
+        if len(shown) < _SHORTEST_MASKED or stars * 2 > len(shown) or "*" in {shown[0], shown[-1]}:
+            return
+        if len(shown) == _SHORTEST_MASKED and not bare.isalpha():
             return
         yield from self._unmasked(shown, lambda word: word)
         if _one_each(shown) != shown:
@@ -139,7 +142,7 @@ class Vocabulary:
 
 def _disguises(shown: str, word: str) -> bool:
     if not shown.isalpha():
-        if shown.isdecimal():
+        if not _has_letters(shown, word):
             return False
         believed = letters_for(word) if len(word) >= _SHORT else signs_for(word)
         return believed.fullmatch(shown) is not None
@@ -175,6 +178,12 @@ def _without_edges(text: str) -> Iterator[str]:
             yield bare[:at]
         else:
             yield bare.rstrip(_EDGES)
+
+
+def _has_letters(shown: str, word: str) -> bool:
+    """Whether enough of a text with signs is no digit: numbers with units (`45s`) and sums stand for no word."""
+    digits = sum(one.isdecimal() for one in shown)
+    return digits <= max(1, len(word) - 2) and any(one.isalpha() or one in _SURE_SIGNS for one in shown)
 
 
 def _one_each(text: str) -> str:

@@ -97,12 +97,17 @@ def joined(parts: Sequence[Part]) -> Iterator[Joint]:
         text = ""
         for at in range(begin, min(begin + _MOST_JOINED, len(parts))):
             text += parts[at].text
-            if len(text) > LONGEST:
+            if len(text) > LONGEST or (at > begin and _is_number(parts[at].text)):
                 break
             if parts[at].single and at + 1 < len(parts) and parts[at + 1].single:
                 continue
             if part.first <= parts[at].last:
                 yield part.first, parts[at].last, text
+
+
+def _is_number(text: str) -> bool:
+    """Whether a part is a number and no letter in disguise."""
+    return len(text) > 1 and text.isdecimal()
 
 
 class Piece(NamedTuple):
@@ -127,16 +132,18 @@ class Piece(NamedTuple):
         return len(self.text) == 1
 
 
-def piece_of(parts: Sequence[Part]) -> str:
-    """The text of a chunk's only part as a piece of a word."""
+def piece_of(parts: Sequence[Part]) -> str | None:
+    """The text of a chunk's only part as a piece of a word; None if it is nothing but signs."""
     text = parts[0].text
+    if not any(one.isalnum() for one in text):
+        return None
     bare = text.rstrip(_EXCLAIMED)
     return bare if bare.isalpha() else text
 
 
 def is_ragged(piece: str) -> bool:
     """Whether a piece is no word by itself, and no number."""
-    return not is_ordinary(piece) if piece.isalpha() else not piece.isdecimal() or len(piece) == 1
+    return not is_ordinary(piece) if piece.isalpha() else not piece.isdecimal()
 
 
 def mended(pieces: Sequence[Piece | None], longest: int) -> Iterator[Joint]:
