@@ -61,11 +61,6 @@ class Plot:
     marks: tuple[tuple[float, str], ...] = ()
     legend: tuple[str, ...] = ()
 
-    @property
-    def total(self) -> int:
-        """What all columns count together."""
-        return sum(column.count for column in self.columns)
-
 
 @dataclass(frozen=True)
 class _Frame:

@@ -82,10 +82,6 @@ class Filter:
         """With these and no other names of the kind."""
         return self._with(kind, tuple(sorted(names)))
 
-    def without(self, kind: str) -> Filter:
-        """Without what is chosen of a kind."""
-        return self._with(kind, ())
-
     def within(self, start: str, stop: str) -> Filter:
         """In another range of days."""
         return replace(self, start=start, stop=stop)

@@ -76,11 +76,6 @@ class Search:
             yield from (item for _, item in self._load(found))
             before = found[-1]
 
-    def item(self, request_id: str) -> Item | None:
-        """The item of a request."""
-        row = self._connection.execute("SELECT body FROM items WHERE request_id = ?", (request_id,)).fetchone()
-        return None if row is None else ITEM.validate_json(row[0])
-
     def total(self, chosen: Filter) -> int:
         """Number of items."""
         if chosen.is_empty:
