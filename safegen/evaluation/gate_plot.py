@@ -31,7 +31,7 @@ def write_plot(calibration: Calibration, title: str, path: Path) -> None:
         from matplotlib.figure import Figure
     except ImportError as error:
         raise TrainingError("drawing needs matplotlib", hint="pip install 'safegen[train]'") from error
-    figure = Figure(figsize=(7, 3.6), layout="constrained")
+    figure = Figure(figsize=(7, 4), layout="constrained")
     shares = figure.subplots()
     edges = np.linspace(0, 1, BINS + 1)
     for sample, name, colour in (
@@ -48,7 +48,7 @@ def write_plot(calibration: Calibration, title: str, path: Path) -> None:
     curve.axvline(calibration.cutoff, color="black", linestyle=":", label=f"cut-off {calibration.cutoff:.2f}")
     curve.set(ylabel="permeability", ylim=(0, 1.05))
     handles = [*shares.get_legend_handles_labels()[0], *curve.get_legend_handles_labels()[0]]
-    shares.legend(handles=handles, loc="upper center", fontsize="small")
+    figure.legend(handles=handles, loc="outside lower center", ncols=2, fontsize="small", frameon=False)
     shares.set_title(title.replace("$", r"\$"), fontsize="medium")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -21,7 +21,6 @@ if TYPE_CHECKING:
     from safegen.spm.membrane import Targets as Targets
     from safegen.spm.registry import Registry as Registry
     from safegen.spm.rowwise import GuidanceHalves as GuidanceHalves
-    from safegen.spm.transport import Gate as Gate
     from safegen.spm.transport import PaperStack as PaperStack
     from safegen.spm.transport import unigram_overlap as unigram_overlap
     from safegen.spm.updates import Attached as Attached
@@ -35,7 +34,6 @@ _HOMES = {
     "Attached": "updates",
     "BaseEntry": "index",
     "Calibration": "calibration",
-    "Gate": "transport",
     "GuidanceHalves": "rowwise",
     "Membrane": "membrane",
     "MembraneSet": "membrane",
@@ -57,7 +55,6 @@ __all__ = [
     "Attached",
     "BaseEntry",
     "Calibration",
-    "Gate",
     "GuidanceHalves",
     "Membrane",
     "MembraneSet",

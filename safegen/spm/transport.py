@@ -1,4 +1,4 @@
-"""Facilitated Transport: how far each SPM opens for a prompt.
+"""Facilitated Transport: the gate as published, and the bounds that a policy sets to every gate.
 
 Source: arXiv 2312.16145, Eq. 9-11: gamma = max(s_f, s_t), with s_f the cosine between prompt and concept in the text
 encoder's space and s_t the share of the concept's tokens that the prompt contains. As published, the cosine runs over
@@ -8,7 +8,6 @@ the flattened states (tokens x width), padding included. Invariant: gamma below 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -18,33 +17,16 @@ from torch.nn import functional as F
 _Values = NDArray[np.float64] | float
 
 
-@dataclass(frozen=True, slots=True)
-class Gate:
-    """What a policy says about one SPM's opening.
+def bounded(opened: _Values, strength: _Values, floor: _Values, ceiling: _Values, cutoff: _Values) -> _Values:
+    """gamma of each SPM: 0 below its rule's cut-off, else within floor and ceiling.
 
-    Attributes:
-        strength: factor on the gate's permeability.
-        transport: `calibrated` or `paper`, where the similarity counts, or `open`, permeability = strength whatever
-            the prompt.
+    Args:
+        opened: what the transport gives, 0..1.
+        strength: factor on it.
         floor: least permeability once it is open at all.
         ceiling: greatest permeability.
         cutoff: a permeability below this is 0.
     """
-
-    strength: float = 1.0
-    transport: str = "calibrated"
-    floor: float = 0.0
-    ceiling: float = 4.0
-    cutoff: float = 0.0
-
-    def permeability(self, opened: float) -> float:
-        """gamma >= 0 from what the transport gives, 0..1."""
-        share = 1.0 if self.transport == "open" else opened
-        return float(bounded(share, self.strength, self.floor, self.ceiling, self.cutoff))
-
-
-def bounded(opened: _Values, strength: _Values, floor: _Values, ceiling: _Values, cutoff: _Values) -> _Values:
-    """gamma of each SPM, from what its transport gives, 0..1: 0 below its cut-off, else within floor and ceiling."""
     gamma = np.multiply(strength, opened)
     return np.where((gamma < cutoff) | (gamma == 0), 0.0, np.minimum(np.maximum(gamma, floor), ceiling))
 

@@ -7,7 +7,8 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from safegen.spm import Gate, PaperStack, unigram_overlap
+from safegen.spm import PaperStack, unigram_overlap
+from safegen.spm.transport import bounded
 
 
 def test_overlap_is_the_share_of_the_concepts_tokens() -> None:
@@ -27,27 +28,19 @@ def test_the_paper_takes_the_greater_of_cosine_and_overlap() -> None:
     assert stack.compare(prompt, [2, 3]) == {"near": 1.0, "away": 1.0}
 
 
-@given(
-    st.floats(0, 1),
-    st.floats(0.01, 4),
-    st.sampled_from(["paper", "calibrated", "open"]),
-    st.floats(0, 4),
-    st.floats(0, 4),
-    st.floats(0, 4),
-)
+@given(st.floats(0, 1), st.floats(0.01, 4), st.floats(0, 4), st.floats(0, 4), st.floats(0, 4))
 def test_a_gate_stays_within_its_bounds_and_is_exactly_zero_below_its_cutoff(
-    similarity: float, strength: float, transport: str, first: float, second: float, cutoff: float
+    opened: float, strength: float, first: float, second: float, cutoff: float
 ) -> None:
     """gamma is 0, or between floor and ceiling; below the cut-off it is exactly 0."""
     floor, ceiling = min(first, second), max(first, second)
-    gamma = Gate(strength, transport, floor, ceiling, cutoff).permeability(similarity)
-    raw = strength * (1.0 if transport == "open" else similarity)
+    gamma = float(bounded(opened, strength, floor, ceiling, cutoff))
+    raw = strength * opened
     assert gamma == 0 if raw < cutoff or raw == 0 else floor <= gamma <= ceiling
 
 
 @given(st.floats(0, 1), st.floats(0, 1), st.floats(0.01, 4))
 def test_a_gate_is_monotone(left: float, right: float, strength: float) -> None:
     """What is more similar never opens less."""
-    gate = Gate(strength, floor=0.1, ceiling=2.0, cutoff=0.2)
-    low, high = sorted((left, right))
-    assert gate.permeability(low) <= gate.permeability(high)
+    low, high = (float(bounded(share, strength, 0.1, 2.0, 0.2)) for share in sorted((left, right)))
+    assert low <= high
