@@ -89,9 +89,18 @@ SECTIONS = (
     ),
     Section(
         "Policy changes",
-        "When another policy came into force.",
-        "SELECT time, record->>'policy_id' AS policy, record->>'old_digest' AS before, record->>'new_digest' AS after "
-        "FROM entries WHERE stage = 'policy_changed' ORDER BY \"index\"",
+        "When another policy came into force, and which changed files could not be used.",
+        "SELECT time, coalesce(record->>'policy_id', record->>'file') AS policy, "
+        "coalesce(record->>'old_digest', record->>'in_force') AS before, record->>'new_digest' AS after, "
+        "record->>'problem' AS rejected_for FROM entries WHERE stage IN ('policy_changed', 'policy_rejected') "
+        'ORDER BY "index"',
+    ),
+    Section(
+        "Rules in shadow",
+        "What rules would have done that decide nothing yet, and how many of those requests were released.",
+        "SELECT shadow.rule, shadow.action, count(DISTINCT shadow.request_id) AS requests, "
+        "count(DISTINCT shadow.request_id) FILTER (requests.outcome = 'released') AS released "
+        "FROM shadow JOIN requests USING (request_id) GROUP BY ALL ORDER BY requests DESC, shadow.rule",
     ),
     Section(
         "Never closed",

@@ -24,15 +24,17 @@ from safegen.ledger import (
     LedgerKeys,
     LedgerReader,
     Permeability,
+    PolicyRejected,
     Record,
     Reviewed,
     Score,
+    ShadowMatch,
     plots,
     verify_ledger,
     verify_tlog_proof,
 )
 from safegen.ledger.analysis import Answer, saved_queries
-from tests.unit.ledger.conftest import HEX, FakeClock, requested
+from tests.unit.ledger.conftest import HEX, TIME, FakeClock, requested, whole_request
 from tests.unit.ledger.test_audit_command import run
 from tests.unit.ledger.test_second_verifier import SECOND
 from tests.unit.ledger.test_verify import flip_a_bit, forge, public_key
@@ -272,3 +274,19 @@ def test_plots_take_any_name() -> None:
     encoded = plots.histograms(Answer(("name", "value", "threshold"), rows))
     assert base64.b64decode(encoded).startswith(b"\x89PNG")
     assert dict(mpl.rcParams) == before
+
+
+def test_report_tells_of_rejected_policies_and_rules_in_shadow(ledger: Ledger, tmp_path: Path) -> None:
+    """What version 2 records is in the report, with hostile words escaped."""
+    first, second, *rest = whole_request("a")
+    shadow = (ShadowMatch(rule="trial-rule", action="refuse"),)
+    rejected = PolicyRejected(
+        time=TIME, in_force=f"sha256:{HEX}", file="live.yaml", code="policy.syntax", problem="<script>alert(1)</script>"
+    )
+    ledger.append_many([rejected, first, second.model_copy(update={"shadow": shadow}), *rest])
+    ledger.checkpoint()
+    assert run("report", ledger.folder, tmp_path / "report.html")[0] == 0
+    page = (tmp_path / "report.html").read_text()
+    assert "trial-rule" in page
+    assert "live.yaml" in page
+    assert "<script>alert" not in page
