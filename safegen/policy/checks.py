@@ -129,7 +129,7 @@ def _words_problems(match: Fields, where: Path, concepts: Concepts) -> Iterator[
 def _unknown(holder: Fields, key: str, path: Path, known: Mapping[str, object], kind: str) -> Iterator[Problem]:
     for place, name in strings(holder, key, path):
         if name not in known:
-            hint = did_you_mean(name, list(known)) or "list it under `concepts`"
+            hint = did_you_mean(name, known) or "list it under `concepts`"
             yield Problem(place, f"no {kind} of this policy is called `{name}`", hint)
 
 
@@ -141,7 +141,7 @@ def _exception_problems(data: Fields, concepts: Concepts) -> Iterator[Problem]:
             yield Problem((*path, "id"), f"`{own}` is already the id of a rule", "rename one")
         for place, name in strings(exception, "rules", path):
             if name not in rules:
-                yield Problem(place, f"no rule of this policy is called `{name}`", did_you_mean(name, list(rules)))
+                yield Problem(place, f"no rule of this policy is called `{name}`", did_you_mean(name, rules))
             elif rules[name].get("absolute") is True:
                 hint = "remove it; an absolute rule takes none"
                 yield Problem(place, f"rule `{name}` is absolute and takes no exceptions", hint)

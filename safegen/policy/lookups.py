@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
+from itertools import islice
 from typing import Any, TypeAlias
 
 from safegen.policy.normalise import normalise
@@ -15,7 +16,8 @@ from safegen.policy.normalise import normalise
 Path: TypeAlias = tuple[str | int, ...]
 Fields: TypeAlias = Mapping[str, Any]
 _WORD_KINDS = ("concepts", "categories", "phrases")
-_MOST_COMPARED = 60
+_MOST_LOOKED_AT = 1000
+_MOST_COMPARED = 24
 MOST_PROBLEMS = 500
 """Problems of one kind and file that are looked for; who has more has made the same mistake many times."""
 _MOST_LISTED = 20
@@ -34,7 +36,7 @@ class Problem:
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:
     """A hint that names the closest known word, or lists the known ones if none is close."""
-    words = list(dict.fromkeys(known))
+    words = list(dict.fromkeys(islice(known, _MOST_LOOKED_AT)))
     sought = word[:100].casefold()
     alike = words if len(words) <= _MOST_COMPARED else [one for one in words if _may_be_meant(one, sought)]
     close = get_close_matches(sought, alike[:_MOST_COMPARED], n=1)

@@ -16,7 +16,8 @@ from yaml.events import SequenceStartEvent as ListStartEvent
 
 from safegen.policy.lookups import Path, Problem
 
-MOST_NODES = 1_000_000
+MOST_NODES = 300_000
+"""Values of a file: more than twice those of a hundred thousand phrases in ten thousand rules."""
 MOST_EXPANDED = 50_000
 """Nodes in all when aliases are used; without aliases nothing expands."""
 MOST_NOTED = 500
@@ -63,7 +64,7 @@ class TooMuchError(Exception):
     def __init__(self, place: Place, message: str = "the file expands to too much") -> None:
         super().__init__(message)
         self.place, self.message = place, message
-        self.hint = "use fewer aliases" if "expands" in message else ""
+        self.hint = "use fewer aliases" if "expands" in message else "split the policy" if "holds" in message else ""
 
 
 class Node:
@@ -174,7 +175,7 @@ def plain_data(events: Iterable[Event]) -> tuple[object] | None:  # noqa: C901, 
             continue
         count += 1
         if count > MOST_NODES:
-            return None
+            raise TooMuchError(Place.of(event), f"the file holds more than {MOST_NODES:,} values")
         if type(into) is dict:
             into[name], name = value, None
         else:

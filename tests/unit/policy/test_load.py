@@ -131,6 +131,7 @@ PRODUCT = 1500
 HOSTILE = {
     "empty rules": "rules:\n" + "  - {}\n" * 20_000,
     "numbers for rules": "rules: [" + "1," * 50_000 + "]\n",
+    "too many values": "rules: [" + "1," * 300_001 + "]\n",
     "unknown names": "rules:\n"
     + "".join(f"  - {{id: r{at}, match: {{concepts: [z{at}]}}, action: review}}\n" for at in range(3000)),
     "rules by concepts": "concepts:\n"
