@@ -4,7 +4,8 @@
 with different open sets stand in one batch. Contestants take turns; each is compared with the bare runs of its own
 round. The sticker base draws whole pictures. On the UNet of SD 1.4's size, one step and what is done once for a prompt
 are timed separately, since 20 steps would take a minute; the ratio is that of once + 20 steps to 20 bare steps, without
-text encoder and decoder, which would make it smaller. The gate's own time is not in here; gate.py has it.
+text encoder and decoder, which would make it smaller. Memory is what a visit adds at its peak to what is there already.
+The gate's own time is not in here; gate.py has it.
 
     python benchmarks/overhead.py                  everything; about 9 minutes on two quiet cores
     python benchmarks/overhead.py --only sd14      one part: sticker, sd14, import or model; other parts are kept

@@ -132,12 +132,11 @@ def compose(targets: Targets, spms: Sequence[Attached], grouping: Grouping, rule
 
 def _exact(parts: Sequence[tuple[int, Resolved]], gammas: Sequence[Sequence[float]]) -> Update:
     """Sum of gamma * (alpha / r) * up down: Eq. 9, generalised to rank r."""
-    gains = [[row[index] * layer.scale for index, layer in parts for _ in range(len(layer.down))] for row in gammas]
-    return Update(
-        down=torch.cat([layer.down for _, layer in parts]).float(),
-        up=torch.cat([layer.up for _, layer in parts], dim=1).flatten(1).float(),
-        gains=torch.tensor(gains),
-    )
+    down = torch.cat([layer.down for _, layer in parts]).float()
+    gains = torch.tensor([[row[index] * layer.scale for index, layer in parts] for row in gammas])
+    if len(down) > len(parts):  # some SPM is of rank 2 or more
+        gains = gains.repeat_interleave(torch.tensor([len(layer.down) for _, layer in parts]), dim=1)
+    return Update(down, torch.cat([layer.up for _, layer in parts], dim=1).flatten(1).float(), gains)
 
 
 def _released(parts: Sequence[tuple[int, Resolved]], gammas: Sequence[Sequence[float]], scale: float) -> Update:
