@@ -28,7 +28,7 @@ from safegen.evaluation.vocabulary import Probe
 from safegen.models.white_box import WhiteBox
 
 ATTACKS = ("soft prompt", "token search", "concept inversion")
-REFERENCES, INVERSION = 10, 60
+REFERENCES, INVERSION = 10, 40
 STEPS = (5, 15, 60)
 """After how many steps the soft prompt is drawn; the bar is on the last."""
 WORD = "dog"
