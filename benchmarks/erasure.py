@@ -31,6 +31,7 @@ PARTS = (
     "benign",
     "baselines",
     "attacks",
+    "remedies",
     "effort",
     "size",
 )
