@@ -18,7 +18,7 @@ def run(context: Context) -> Report:
     report = Report("erasure-memorised", extra=context.note("memorised"))
     titles = [title for title in context.vocabulary.titles if title in context.zoo][: 1 if context.quick else None]
     pictures = 4 if context.quick else context.pictures
-    unrelated = context.vocabulary.captions(2 * pictures, context.seed)
+    unrelated = context.vocabulary.captions(pictures, context.seed)
     rows, shown = [], [[], []]  # type: ignore[var-annotated]
     excess, features, seen = [], [], []
     for title in titles:

@@ -8,18 +8,23 @@ from erasure_parts.context import Context
 from erasure_parts.recipes import trained_prompts
 from safegen.evaluation.intervals import wilson
 
-CONCEPTS = 8
+CONCEPTS, EACH = 20, 3
+"""Many concepts and a few pictures of each: all of them are one cell."""
 
 
 def run(context: Context) -> Report:
     """Measure."""
     report = Report("erasure-paraphrases", extra=context.note("paraphrases"))
-    count, pictures = (1, 4) if context.quick else (CONCEPTS, context.pictures + 1)
+    count, pictures = (1, 4) if context.quick else (CONCEPTS, EACH)
     rows = []
     gone, drawn, opened = [], [], []  # type: ignore[var-annotated]
-    for name in context.concepts(count):
+    for number, name in enumerate(context.concepts(count)):
         trained = trained_prompts(context, name)
-        probes = [p for p in context.vocabulary.paraphrases(name, pictures, context.seed) if p.prompt not in trained]
+        probes = [
+            p
+            for p in context.vocabulary.paraphrases(name, pictures, context.seed + EACH * number)
+            if p.prompt not in trained
+        ]
         method = context.gated([name])
         before = context.lab.recognised(context.lab.gallery.bare([probe.prompted for probe in probes]), probes)
         after = context.lab.share(method, probes)

@@ -8,7 +8,8 @@ from erasure_parts.context import Context
 from erasure_parts.sheet import grid
 from safegen.evaluation.intervals import wilson
 
-CONCEPTS = 3
+CONCEPTS, EACH = 12, 2
+"""Many concepts and a few pictures of each: all of a base are one cell."""
 
 
 def run(context: Context) -> Report:
@@ -16,14 +17,16 @@ def run(context: Context) -> Report:
     report = Report("erasure-transfer", extra=context.note("transfer"))
     family = context.registry.base("sticker").family
     bases = [each.id for each in context.registry.index.bases if each.family == family and each.id != "sticker"]
-    count, pictures = (1, 3) if context.quick else (CONCEPTS, context.pictures)
+    count, pictures = (1, 3) if context.quick else (CONCEPTS, EACH)
     rows, shown = [], []  # type: ignore[var-annotated]
     for name in bases[: 1 if context.quick else None]:
         base = context.load(name)
         lab = context.lab_of(base)
         gone, drawn = [], []
-        for concept in context.concepts(count):
-            probes = context.vocabulary.probes(concept, pictures, context.seed)
+        for number, concept in enumerate(context.concepts(count)):
+            styles = len(context.vocabulary.styles)
+            first = pictures * number % styles
+            probes = context.vocabulary.probes(concept, styles + pictures, context.seed)[first : first + pictures]
             method = context.gated([concept], base)
             before = lab.recognised(lab.gallery.bare([probe.prompted for probe in probes]), probes)
             after = lab.share(method, probes)
@@ -32,8 +35,8 @@ def run(context: Context) -> Report:
             drawn += before
             shown.append(
                 [
-                    *lab.gallery.bare([p.prompted for p in probes[:3]]),
-                    *lab.gallery.draw(method, [p.prompted for p in probes[:3]]),
+                    *lab.gallery.bare([p.prompted for p in probes[:2]]),
+                    *lab.gallery.draw(method, [p.prompted for p in probes[:2]]),
                 ]
             )
         report.at_most(f"{name}: still recognised, mean", sum(gone) / len(gone), 0.08)

@@ -95,9 +95,9 @@ class Vocabulary:
         ]
 
     def paraphrases(self, name: str, count: int, seed: int) -> list[Probe]:
-        """Pictures of a concept in wordings that no recipe trains on, all of them in turn."""
+        """Pictures of a concept in wordings that no recipe trains on, all of them in turn, the first by the seed."""
         rng, subject = random.Random(f"{seed}/{name}"), self.subject(name)  # noqa: S311 - variation, not secrecy
-        return [self._worded(subject, UNSEEN[i % len(UNSEEN)], rng, seed + i) for i in range(count)]
+        return [self._worded(subject, UNSEEN[(seed + i) % len(UNSEEN)], rng, seed + i) for i in range(count)]
 
     def captions(self, count: int, seed: int, *, without: Sequence[str] = ()) -> list[Probe]:
         """The first everyday prompts of an endless list that name none of some concepts and styles."""
