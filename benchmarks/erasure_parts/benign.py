@@ -1,13 +1,16 @@
 """Benign prompts behind installed SPMs: how many give the very bits that the bare base gives?
 
 A prompt for which no gate opens is drawn with nothing attached; that those pictures are identical is checked on a
-sample, both drawn anew. Prompts name none of what is installed.
+sample, both drawn anew. Prompts name none of what is installed, by any of its phrases.
 """
 
 from __future__ import annotations
 
 from policy_prompts import captions
 from reporting import Report
+
+import re
+from collections.abc import Sequence
 
 from erasure_parts.context import Context
 from safegen.evaluation.intervals import wilson
@@ -27,7 +30,9 @@ def run(context: Context) -> Report:
         method = context.gated(names[:size])
         probes = context.vocabulary.captions(60 if context.quick else PROMPTS, context.seed, without=names[:size])
         shares = []
-        for kind, prompts in (("of this world", [probe.prompt for probe in probes]), ("everyday", everyday)):
+        named = re.compile(rf"\b({'|'.join(map(re.escape, _words(context, names[:size])))})(e?s)?\b", re.IGNORECASE)
+        free = [prompt for prompt in everyday if not named.search(prompt)]
+        for kind, prompts in (("of this world", [probe.prompt for probe in probes]), ("everyday", free)):
             untouched = [not state for state in method.states(prompts)]
             share = sum(untouched) / len(untouched)
             rows.append((size, kind, len(prompts), share, wilson(sum(untouched), len(untouched))[0]))
@@ -39,3 +44,8 @@ def run(context: Context) -> Report:
     report.at_least(f"drawn and compared, of {len(same)} that open nothing: identical", sum(same) / len(same), 1.0)
     report.tables.append(("prompts", ("SPMs", "prompts", "number", "open nothing", "95 % from"), rows))
     return report
+
+
+def _words(context: Context, names: Sequence[str]) -> list[str]:
+    """Every phrase of what is installed."""
+    return [phrase for name in names for phrase in (name, *context.zoo[name].phrases)]
