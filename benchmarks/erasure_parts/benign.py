@@ -6,11 +6,11 @@ sample, both drawn anew. Prompts name none of what is installed, by any of its p
 
 from __future__ import annotations
 
-from policy_prompts import captions
-from reporting import Report
-
 import re
 from collections.abc import Sequence
+
+from policy_prompts import captions
+from reporting import Report
 
 from erasure_parts.context import Context
 from safegen.evaluation.intervals import wilson
