@@ -13,12 +13,12 @@ import time
 import torch
 from baselines.released_spm import STEPS, ReleasedSpm, seconds_per_update
 from reporting import Report
-from safegen.training.trainer import Trainer
 
 from erasure_parts.context import Context
 from erasure_parts.recipes import recipe_of
 from safegen.evaluation.method import Membranes, always
 from safegen.spm import Attached
+from safegen.training.trainer import Trainer
 
 SAMPLE = 15
 

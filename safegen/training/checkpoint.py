@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import nn
 
@@ -21,18 +22,26 @@ from safegen.errors import TrainingError
 def save(
     path: Path, *, step: int, models: dict[str, nn.Module], optimiser: torch.optim.Optimizer, **numbers: Any
 ) -> None:
-    """Write one checkpoint file, replacing an older one at the same path atomically."""
+    """Write one checkpoint file, replacing an older one at the same path atomically.
+
+    Raises:
+        TrainingError: it cannot be written; the older one is left as it was.
+    """
     tensors: dict[str, torch.Tensor] = {}
     for name, model in models.items():
         tensors |= {f"{name}/{key}": value.contiguous().clone() for key, value in model.state_dict().items()}
     for index, moments in optimiser.state_dict()["state"].items():
         tensors |= {f"optimiser/{index}/{key}": torch.as_tensor(value).contiguous() for key, value in moments.items()}
-    path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_suffix(".partial")
-    save_file(tensors, partial, metadata={"state": json.dumps({"step": step, **numbers})})
-    with partial.open("rb") as file:
-        os.fsync(file.fileno())
-    partial.replace(path)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        save_file(tensors, partial, metadata={"state": json.dumps({"step": step, **numbers})})
+        with partial.open("rb") as file:
+            os.fsync(file.fileno())
+        partial.replace(path)
+    except (OSError, SafetensorError) as error:
+        hint = "free some space, or choose another folder with --out; the checkpoint before it is whole"
+        raise TrainingError(f"the checkpoint cannot be written: {error}", where=str(path), hint=hint) from error
 
 
 def load(path: Path, *, models: dict[str, nn.Module], optimiser: torch.optim.Optimizer) -> int:

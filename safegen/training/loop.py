@@ -7,48 +7,29 @@ hooks that are gone afterwards; each update makes one bare pass and one pass wit
 
 from __future__ import annotations
 
-import copy
-import hashlib
-import math
 import time
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
-import torch
-
-from safegen.errors import TrainingError
 from safegen.models import TrainableModel
-from safegen.spm import MembraneSet
-from safegen.training import checkpoint
-from safegen.training.losses import anchor_probabilities, anchoring_loss, erasing_loss, with_empty_anchor
 from safegen.training.recipe import Recipe
+from safegen.training.released import ReleasedRun
 from safegen.training.result import Trained, checkpoint_path, write_result
-from safegen.training.rollout import roll_out
+from safegen.training.run import DivergedError, Progress, Report, Run
+from safegen.training.solve import Solution
 
-_WARM_UP = 30
-_LEAST_RATE = 0.05
-_CLIP = 1.0
-_TEXTS_AT_ONCE = 64
-
-
-@dataclass(frozen=True, slots=True)
-class Progress:
-    """Where a run stands: updates done, of how many, and the last update's losses and learning rate."""
-
-    done: int
-    steps: int
-    erasing: float
-    anchoring: float
-    rate: float
-
-
-Report = Callable[[Progress], None]
+__all__ = ["Progress", "Report", "train"]
 
 
 def train(
-    recipe: Recipe, base: TrainableModel, folder: Path, *, report: Report | None = None, save_seconds: float = 30.0
+    recipe: Recipe,
+    base: TrainableModel,
+    folder: Path,
+    *,
+    report: Report | None = None,
+    save_seconds: float = 30.0,
+    extra: Mapping[str, object] | None = None,
+    start: Solution | None = None,
 ) -> Trained:
     """Run to the end, from the checkpoint if there is one, and write the SPM file.
 
@@ -58,12 +39,16 @@ def train(
         folder: the file becomes `<folder>/<recipe id>.safetensors`, checkpoints lie in `<folder>/checkpoints`.
         report: called after each update.
         save_seconds: seconds between checkpoints.
+        extra: further metadata of the file.
+        start: a solved SPM to begin with, where there is no checkpoint; None to begin with nothing.
 
     Raises:
         TrainingError: the checkpoint belongs to another recipe or base, or the losses are no longer finite.
         KeyboardInterrupt: as it came, after a checkpoint was saved.
     """
-    run = _Run(recipe, base)
+    run = ReleasedRun(recipe, base) if recipe.method == "released" else Run(recipe, base)
+    if start is not None:
+        run.start_from(start)
     path = checkpoint_path(recipe, folder)
     done, spent = run.restore(path)
     began = saved = time.monotonic()
@@ -80,134 +65,21 @@ def train(
         run.rewind(state)
         run.save(path, done, spent + time.monotonic() - began)
         raise
-    trained = write_result(recipe, base, folder, run.membranes, run.losses, spent + time.monotonic() - began)
+    except DivergedError as error:
+        run.rewind(state)
+        run.save(path, done, spent + time.monotonic() - began)
+        hint = f"the state of update {done}, before that, is kept at {path}; lower `rate` or `eta` and train anew"
+        raise DivergedError(error.message, where=error.where, hint=hint) from error
+    trained = write_result(
+        recipe,
+        base,
+        folder,
+        run.membranes,
+        run.losses,
+        spent + time.monotonic() - began,
+        eta=run.eta,
+        anchor_weight=recipe.anchor_weight,
+        extra=extra,
+    )
     path.unlink(missing_ok=True)
     return trained
-
-
-class _Run:
-    """The state of one run: membranes, optimiser, and the texts' states."""
-
-    def __init__(self, recipe: Recipe, base: TrainableModel) -> None:
-        self.recipe, self.base = recipe, base
-        self.losses = (math.nan, math.nan)
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(recipe.seed)
-            self.membranes = MembraneSet(base.targets(), rank=recipe.rank, alpha=recipe.alpha)
-        self._optimiser = torch.optim.AdamW(self.membranes.parameters(), recipe.rate, weight_decay=0.0)
-        pairs = recipe.pairs()
-        self._empty = base.encode([""])
-        self._targets = _encode(base, [target for target, _ in pairs])
-        self._surrogates = _encode(base, [surrogate for _, surrogate in pairs])
-        prompts = recipe.anchor_prompts()
-        anchors = _encode(base, prompts) if prompts else self._empty[:0]
-        odds = anchor_probabilities(self._targets, anchors, recipe.anchor_alpha)
-        with_empty = recipe.anchor_empty or not prompts
-        self._anchors = torch.cat([self._empty, anchors]) if with_empty else anchors
-        self._odds = with_empty_anchor(odds) if with_empty else odds
-
-    def restore(self, path: Path) -> tuple[int, float]:
-        """Load the checkpoint if there is one; updates done and seconds spent."""
-        if not path.is_file():
-            return 0, 0.0
-        numbers = _numbers(path)
-        if numbers.get("recipe") != self.recipe.digest or numbers.get("base") != self.base.digest:
-            raise TrainingError(
-                "the checkpoint was made with another recipe or base model",
-                where=str(path),
-                hint="delete it to start anew, or go on with the recipe and base it was made with",
-            )
-        done = checkpoint.load(path, models={"membranes": self.membranes}, optimiser=self._optimiser)
-        self.losses = numbers["losses"][0], numbers["losses"][1]
-        return done, float(numbers["seconds"])
-
-    def save(self, path: Path, done: int, seconds: float) -> None:
-        """Write the checkpoint."""
-        checkpoint.save(
-            path,
-            step=done,
-            models={"membranes": self.membranes},
-            optimiser=self._optimiser,
-            recipe=self.recipe.digest,
-            base=self.base.digest,
-            losses=self.losses,
-            seconds=seconds,
-        )
-
-    def snapshot(self) -> tuple[Any, Any]:
-        """A copy of everything that updates change."""
-        return copy.deepcopy((self.membranes.state_dict(), self._optimiser.state_dict()))
-
-    def rewind(self, state: tuple[Any, Any]) -> None:
-        """Go back to a copy."""
-        self.membranes.load_state_dict(state[0])
-        self._optimiser.load_state_dict(state[1])
-
-    def round(self, first: int, report: Report | None) -> int:
-        """One roll-out and its updates; the number of updates done then."""
-        recipe = self.recipe
-        uses = min(recipe.rollout.uses, recipe.steps - first)
-        generator = _generator(recipe.seed, "round", first // recipe.rollout.uses)
-        rows = torch.randint(0, len(self._targets), (recipe.batch,), generator=generator)
-        wanted = torch.randperm(recipe.rollout.steps, generator=generator)[:uses].tolist()
-        with self.membranes.open(self.base.targets()):
-            states = roll_out(self.base, self._targets[rows], self._empty, recipe.rollout, generator, wanted)
-        for step, number in enumerate(wanted, start=first):
-            rate = self._set_rate(step)
-            timestep, latents = states[number]
-            drawn = _generator(recipe.seed, "update", step)
-            anchors = torch.multinomial(self._odds[rows], 1, generator=drawn)[:, 0]
-            self.losses = self._update(latents, timestep, rows, anchors)
-            if not math.isfinite(sum(self.losses)):
-                raise TrainingError(
-                    f"the losses are not finite at update {step + 1}", where=recipe.id, hint="lower `rate` or `eta`"
-                )
-            if report:
-                report(Progress(step + 1, recipe.steps, *self.losses, rate))
-        return first + uses
-
-    def _update(
-        self, latents: torch.Tensor, timestep: int, rows: torch.Tensor, anchors: torch.Tensor
-    ) -> tuple[float, float]:
-        recipe, base = self.recipe, self.base
-        target, surrogate, anchor = self._targets[rows], self._surrogates[rows], self._anchors[anchors]
-        with torch.no_grad():
-            bare = base.predict(latents.repeat(3, 1, 1, 1), timestep, torch.cat([target, surrogate, anchor]))
-        bare_target, bare_surrogate, bare_anchor = bare.chunk(3)
-        with self.membranes.open(base.targets()):
-            opened = base.predict(latents.repeat(2, 1, 1, 1), timestep, torch.cat([target, anchor]))
-        erased, anchored = opened.chunk(2)
-        erasing = erasing_loss(erased, bare_target, bare_surrogate, recipe.eta)
-        anchoring = anchoring_loss(anchored, bare_anchor)
-        self._optimiser.zero_grad(set_to_none=True)
-        (erasing + recipe.anchor_weight * anchoring).backward()  # type: ignore[no-untyped-call]
-        torch.nn.utils.clip_grad_norm_(self.membranes.parameters(), _CLIP)
-        self._optimiser.step()
-        return float(erasing.detach()), float(anchoring.detach())
-
-    def _set_rate(self, step: int) -> float:
-        """Linear warm-up, then cosine to a twentieth."""
-        warm = min(1.0, (step + 1) / min(_WARM_UP, self.recipe.steps))
-        cosine = 0.5 * (1 + math.cos(math.pi * step / self.recipe.steps))
-        rate = self.recipe.rate * warm * max(_LEAST_RATE, cosine)
-        for group in self._optimiser.param_groups:
-            group["lr"] = rate
-        return rate
-
-
-def _encode(base: TrainableModel, texts: list[str]) -> torch.Tensor:
-    return torch.cat([base.encode(texts[at : at + _TEXTS_AT_ONCE]) for at in range(0, len(texts), _TEXTS_AT_ONCE)])
-
-
-def _generator(seed: int, kind: str, number: int) -> torch.Generator:
-    digest = hashlib.sha256(f"{seed}/{kind}/{number}".encode()).digest()
-    return torch.Generator().manual_seed(int.from_bytes(digest[:8], "big", signed=True))
-
-
-def _numbers(path: Path) -> dict[str, Any]:
-    try:
-        return checkpoint.read_numbers(path)
-    except Exception as error:
-        raise TrainingError(
-            f"the checkpoint is damaged: {error}", where=str(path), hint="delete it to start anew"
-        ) from error

@@ -12,12 +12,26 @@ import hashlib
 import itertools
 import re
 from collections.abc import Iterator
+from functools import cache
+from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 from pydantic_core import InitErrorDetails, PydanticCustomError
 
 _PLACEHOLDER = re.compile(r"\{([^{}]*)\}")
+_PERCENT = re.compile(r"([0-9.]+)\s*%")
 _Problem = tuple[tuple[str | int, ...], str]
+
+
+def _share(value: object) -> object:
+    """`3 %` as 0.03; anything else as it is."""
+    if isinstance(value, str) and (match := _PERCENT.fullmatch(value.strip())):
+        return float(match[1]) / 100
+    return value
+
+
+Share = Annotated[float, BeforeValidator(_share)]
+"""A number, or a text such as `3 %`."""
 
 
 class _Closed(BaseModel):
@@ -69,13 +83,20 @@ class Recipe(_Closed):
         concept: what is erased.
         category: its kind, as policies name it.
         phrases: the words that name the concept; the gate reads them.
+        method: `closed-form` solves it, `loop` trains it, `released` trains it as the method's authors' code does.
+        start: where the loop begins: with membranes that change nothing, or with the solved ones.
+        unless: words that hold one of the phrases and mean something else, as "hot dog" holds "dog".
         base: id of the base model in the registry.
         targets: what to erase.
         surrogate: template for the targets that state none of their own; empty for the empty prompt.
         anchors: templates of what must stay; what names the concept is left out by itself.
         anchor_empty: whether a quarter of the anchors is the empty prompt.
         words: lists that placeholders stand for.
-        eta: how far to push beyond the surrogate, away from the target (Eq. 4).
+        probes: templates of target prompts that are only measured, never trained on.
+        neighbours: templates among which the nearest are looked for and measured; the anchors if there are none.
+        eta: how far to push beyond the surrogate, away from the target (Eq. 4); None for the method's own, 0 in closed
+            form and 1 in the loop.
+        drift: how much anchors may change, as a share, e.g. `3 %`; the closed form finds the anchors' weight for it.
         anchor_weight: lambda, the weight of Latent Anchoring (Eq. 8).
         anchor_alpha: how strongly anchors unlike the target are preferred (Eq. 6); 0 for not at all.
         rank: rank of each membrane.
@@ -91,13 +112,19 @@ class Recipe(_Closed):
     concept: str = Field(min_length=1)
     category: str = Field(min_length=1)
     phrases: tuple[str, ...] = Field(min_length=1)
+    unless: tuple[str, ...] = ()
+    method: Literal["closed-form", "loop", "released"] = "closed-form"
+    start: Literal["nothing", "closed-form"] = "nothing"
     base: str = "sticker"
     targets: tuple[Target, ...] = Field(min_length=1)
     surrogate: str = ""
     anchors: tuple[str, ...] = ()
     anchor_empty: bool = True
     words: dict[str, tuple[str, ...]] = {}
-    eta: float = Field(default=1.0, ge=0, allow_inf_nan=False)
+    probes: tuple[str, ...] = ()
+    neighbours: tuple[str, ...] = ()
+    eta: float | None = Field(default=None, ge=0, allow_inf_nan=False)
+    drift: Share = Field(default=0.03, gt=0, le=1)
     anchor_weight: float = Field(default=10.0, ge=0, allow_inf_nan=False)
     anchor_alpha: float = Field(default=1.0, ge=0, allow_inf_nan=False)
     rank: int = Field(default=1, ge=1, le=256)
@@ -117,22 +144,37 @@ class Recipe(_Closed):
 
     @property
     def digest(self) -> str:
-        """`sha256:<hex>` over all fields."""
-        return f"sha256:{hashlib.sha256(self.model_dump_json().encode()).hexdigest()}"
+        """`sha256:<hex>` over all fields that differ from their defaults."""
+        return f"sha256:{hashlib.sha256(self.model_dump_json(exclude_defaults=True).encode()).hexdigest()}"
 
     def pairs(self) -> list[tuple[str, str]]:
         """Each target prompt with its surrogate."""
         return [pair for number in range(len(self.targets)) for pair in self._pairs_of(number)]
 
+    def probe_prompts(self) -> list[str]:
+        """Target prompts that are only measured, each once and none of them a target of training."""
+        trained = {target for target, _ in self.pairs()}
+        prompts = [prompt for template in self.probes for (prompt,) in self._filled(template)]
+        return [prompt for prompt in dict.fromkeys(prompts) if prompt not in trained]
+
+    def neighbour_prompts(self) -> list[str]:
+        """Prompts among which the nearest to the target are looked for; none names the concept."""
+        prompts = [prompt for template in self.neighbours or self.anchors for (prompt,) in self._filled(template)]
+        return [prompt for prompt in dict.fromkeys(prompts) if not self.names_concept(prompt)]
+
+    def vocabulary(self) -> tuple[str, ...]:
+        """All anchors of the templates, with those that name the concept, so that many recipes share one list."""
+        return tuple(dict.fromkeys(prompt for template in self.anchors for (prompt,) in self._filled(template)))
+
     def anchor_prompts(self) -> list[str]:
         """The anchors without the empty prompt, each once; what names the concept is left out."""
-        prompts = [prompt for template in self.anchors for (prompt,) in self._filled(template)]
-        return [prompt for prompt in dict.fromkeys(prompts) if not self.names_concept(prompt)]
+        return [prompt for prompt in self.vocabulary() if not self.names_concept(prompt)]
 
     def names_concept(self, prompt: str) -> bool:
         """Whether the prompt holds the concept or one of its phrases, in the singular or the plural."""
-        names = "|".join(re.escape(name) for name in (self.concept, *self.phrases))
-        return re.search(rf"\b(?:{names})(?:e?s)?\b", prompt, re.IGNORECASE) is not None
+        if self.unless:
+            prompt = _any_of(self.unless).sub("", prompt)
+        return _any_of((self.concept, *self.phrases)).search(prompt) is not None
 
     def _surrogate_of(self, number: int) -> str:
         own = self.targets[number].surrogate
@@ -156,10 +198,15 @@ class Recipe(_Closed):
         for number, target in enumerate(self.targets):
             yield from self._placeholder_problems(("targets", number), target.prompt)
             for name in _PLACEHOLDER.findall(self._surrogate_of(number)):
-                if name not in _PLACEHOLDER.findall(target.prompt):
+                if name not in _PLACEHOLDER.findall(target.prompt) and len(self._words().get(name, ())) != 1:
                     yield ("targets", number), f"the surrogate uses {{{name}}}, which the prompt does not"
-        for number, anchor in enumerate(self.anchors):
-            yield from self._placeholder_problems(("anchors", number), anchor)
+        for field, templates in (
+            ("anchors", self.anchors),
+            ("probes", self.probes),
+            ("neighbours", self.neighbours),
+        ):
+            for number, template in enumerate(templates):
+                yield from self._placeholder_problems((field, number), template)
 
     def _placeholder_problems(self, place: tuple[str | int, ...], template: str) -> Iterator[_Problem]:
         for name in _PLACEHOLDER.findall(template):
@@ -175,6 +222,11 @@ class Recipe(_Closed):
                     break
         if self.anchor_weight and not self.anchor_empty and not self.anchor_prompts():
             yield ("anchors",), "there is no anchor; list some, set anchor_empty, or set anchor_weight to 0"
+
+
+@cache
+def _any_of(names: tuple[str, ...]) -> re.Pattern[str]:
+    return re.compile(rf"\b(?:{'|'.join(map(re.escape, names))})(?:e?s)?\b", re.IGNORECASE)
 
 
 def _fill(template: str, choice: dict[str, str]) -> str:

@@ -4,10 +4,10 @@ For each layer's weight W (out, in):
 
     min over rank M <= r of    E_x ||M x - W d||^2 + lambda E_a ||M a||^2 + epsilon ||M||^2.
 
-With C = E[x x^T] + lambda E[a a^T] + epsilon I = L L^T (Cholesky) and D = E[d x^T] this is ||M L - W D L^-T||_F^2
-plus a constant, so by Eckart and Young M L is the truncated singular value decomposition U S V^T of W D L^-T. C, L and
-D are the same for all layers. The change elsewhere, `drift`, falls as lambda grows; bisection finds the least lambda
-that keeps it within the budget.
+With C = E[x x^T] + lambda E[a a^T] + epsilon I = L L^T (Cholesky), D = E[d x^T] and G = W D L^-T this is
+||M L - G||_F^2 plus a constant. By Eckart and Young, M L = G V V^T with V the r leading eigenvectors of G^T G, so that
+M = (W D L^-T V) (V^T L^-1). C, L, D L^-T and W^T W are the same for all layers or all lambda. The change elsewhere,
+`drift`, falls as lambda grows; a root search finds the least lambda that keeps it within the budget.
 
 Source: Izenman, Reduced-rank regression for the multivariate linear model, J. Multivariate Analysis 5 (1975).
 Invariant: all in float64, and the same input gives the same bits.
@@ -15,17 +15,20 @@ Invariant: all in float64, and the same input gives the same bits.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import torch
+from scipy.optimize import brentq
 
 _RIDGE = 1e-6
-"""epsilon, as a share of the anchors' mean square."""
+"""epsilon, as a share of the mean square of inputs and anchors."""
 _LEAST, _MOST = -6.0, 9.0
 """Where lambda is looked for, as powers of ten."""
-_HALVINGS = 16
-_OVERSAMPLING, _POWERS = 8, 8
+_CLOSE = 0.01
+"""How close to the root the search ends, in powers of ten."""
 
 
 @dataclass(frozen=True)
@@ -45,6 +48,11 @@ class Regression:
     wanted: torch.Tensor
     wanted_square: torch.Tensor
     anchors: torch.Tensor
+
+    @cached_property
+    def squares(self) -> torch.Tensor:
+        """W^T W of each layer, (layers, in, in)."""
+        return torch.stack([layer.T @ layer for layer in self.weights])
 
 
 @dataclass(frozen=True)
@@ -71,38 +79,28 @@ def solve_at(problem: Regression, weight: float, rank: int) -> Fit:
     moment = problem.inputs + weight * problem.anchors + ridge * torch.eye(width, dtype=torch.float64)
     lower = torch.linalg.cholesky(moment)
     goal = torch.linalg.solve_triangular(lower, problem.wanted.T, upper=False).T
-    factors = []
-    for layer in problem.weights:
-        left, values, right = leading(layer @ goal, rank)
-        factors.append((left * values, torch.linalg.solve_triangular(lower.T, right.T, upper=True).T))
-    return Fit(tuple(factors), weight, _drift(problem, factors), _reached(problem, factors))
+    # Eigenvalues come in ascending order.
+    vectors = torch.linalg.eigh(goal.T @ problem.squares @ goal).eigenvectors[..., -rank:]
+    rights = torch.linalg.solve_triangular(lower.T, vectors, upper=True).mT
+    lefts = goal @ vectors
+    factors = tuple((layer @ left, right) for layer, left, right in zip(problem.weights, lefts, rights, strict=True))
+    return Fit(factors, weight, _drift(problem, factors), _reached(problem, factors))
 
 
 def within_budget(problem: Regression, rank: int, budget: float) -> Fit:
     """The fit at the least lambda whose drift is within the budget; its `drift` tells if even the greatest fails."""
-    least, most = _LEAST, _MOST
-    best = solve_at(problem, 10**most, rank)
-    for _ in range(_HALVINGS):
-        middle = (least + most) / 2
-        fit = solve_at(problem, 10**middle, rank)
-        if fit.drift > budget:
-            least = middle
-        else:
-            most, best = middle, fit
-    return best
+    tried: list[Fit] = []
 
+    def excess(power: float) -> float:
+        tried.append(solve_at(problem, 10**power, rank))
+        return math.log(max(tried[-1].drift, 1e-300) / budget)
 
-def leading(matrix: torch.Tensor, rank: int) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    """The `rank` largest singular triplets (left (out, r), values (r), right (r, in)), by a seeded random projection.
-
-    Source: Halko, Martinsson and Tropp, SIAM Review 53 (2011), with power iterations; it costs a few products with the
-    matrix where the whole decomposition would cost a minute for the projections of Stable Diffusion.
-    """
-    size = min(rank + _OVERSAMPLING, *matrix.shape)
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(0)
-        left, values, right = torch.svd_lowrank(matrix, q=size, niter=_POWERS)
-    return left[:, :rank], values[:rank], right[:, :rank].T
+    if excess(_MOST) < 0 < excess(_LEAST):
+        root = brentq(excess, _LEAST, _MOST, xtol=_CLOSE)
+        if excess(root) > 0:
+            excess(root + 2 * _CLOSE)
+    kept = [fit for fit in tried if fit.drift <= budget]
+    return min(kept, key=lambda fit: fit.weight) if kept else tried[0]
 
 
 def _quadratic(matrix: torch.Tensor, moment: torch.Tensor) -> torch.Tensor:
@@ -112,8 +110,8 @@ def _quadratic(matrix: torch.Tensor, moment: torch.Tensor) -> torch.Tensor:
 
 def _drift(problem: Regression, factors: Sequence[tuple[torch.Tensor, torch.Tensor]]) -> float:
     shares = [
-        _quadratic(left @ right, problem.anchors) / _quadratic(layer, problem.anchors)
-        for layer, (left, right) in zip(problem.weights, factors, strict=True)
+        ((left.T @ left) * (right @ problem.anchors @ right.T)).sum() / (square * problem.anchors).sum()
+        for square, (left, right) in zip(problem.squares, factors, strict=True)
     ]
     return float(torch.stack(shares).mean().sqrt())
 

@@ -10,6 +10,8 @@ from pathlib import Path
 
 from safegen.errors import TrainingError
 from safegen.spm import AdapterEntry, BaseEntry, Registry
+from safegen.training.card import PICTURE
+from safegen.training.effect import Effect
 from safegen.training.recipe import Recipe
 from safegen.training.result import Trained
 
@@ -27,7 +29,14 @@ def registered_recipe(registry: Registry, path: Path) -> str:
         raise TrainingError("only recipes of the registry can be registered", where=str(path), hint=hint) from error
 
 
-def register(registry: Registry, recipe: Recipe, recipe_path: Path, base: BaseEntry, trained: Trained) -> Registry:
+def register(
+    registry: Registry,
+    recipe: Recipe,
+    recipe_path: Path,
+    base: BaseEntry,
+    trained: Trained,
+    effect: Effect | None = None,
+) -> Registry:
     """Copy the SPM, its picture and its card into the registry's folder, and write its entry into the index.
 
     Raises:
@@ -47,11 +56,13 @@ def register(registry: Registry, recipe: Recipe, recipe_path: Path, base: BaseEn
         rank=recipe.rank,
         alpha=recipe.alpha,
         recipe=registered_recipe(registry, recipe_path),
+        measured=effect.measured() if effect else {},
     )
     home = registry.folder / entry.path
     home.parent.mkdir(parents=True, exist_ok=True)
-    for suffix in (".safetensors", ".png", ".md"):
-        shutil.copyfile(trained.path.with_suffix(suffix), home.with_suffix(suffix))
+    for suffix in (".safetensors", PICTURE, ".md"):
+        if (made := trained.path.with_suffix(suffix)).is_file():
+            shutil.copyfile(made, home.with_suffix(suffix))
     registry = registry.with_entry("adapters", entry)
     registry.save()
     return registry

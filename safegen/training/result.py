@@ -6,6 +6,7 @@ this one.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -18,7 +19,16 @@ from safegen.training.recipe import Recipe
 
 @dataclass(frozen=True, slots=True)
 class Trained:
-    """A finished SPM file: where it lies, its digest, the seconds it took, and the last update's losses."""
+    """A finished SPM file.
+
+    Attributes:
+        path: where it lies.
+        digest: of the file.
+        seconds: that it took.
+        erasing: what is left to erase: the loop's last erasing loss, or the share of the wanted change of the targets'
+            keys and values that the closed form does not make.
+        anchoring: what is changed at the anchors: the loop's last anchoring loss, or the closed form's drift.
+    """
 
     path: Path
     digest: str
@@ -44,8 +54,24 @@ def write_result(
     membranes: MembraneSet,
     losses: tuple[float, float],
     seconds: float,
+    *,
+    eta: float,
+    anchor_weight: float,
+    extra: Mapping[str, object] | None = None,
 ) -> Trained:
-    """Write the SPM file."""
+    """Write the SPM file.
+
+    Args:
+        recipe: what was trained.
+        base: on which model.
+        folder: where the file goes.
+        membranes: what it holds.
+        losses: erasing and anchoring, as `Trained` has them.
+        seconds: that it took.
+        eta: that was used.
+        anchor_weight: lambda that was used.
+        extra: further metadata, e.g. the calibration of the gate.
+    """
     path = result_path(recipe, folder)
     metadata: dict[str, object] = {
         "prompts": ",".join(recipe.phrases),
@@ -54,19 +80,23 @@ def write_result(
         "concept": recipe.concept,
         "category": recipe.category,
         "surrogate": list(dict.fromkeys(surrogate for _, surrogate in recipe.pairs()))[:10],
-        "eta": str(recipe.eta),
-        "lambda": str(recipe.anchor_weight),
-        "steps": str(recipe.steps),
+        "method": recipe.method,
+        "eta": f"{eta:g}",
+        "lambda": f"{anchor_weight:g}",
+        "steps": "0" if recipe.method == "closed-form" else str(recipe.steps),
         "seed": str(recipe.seed),
         "family": base.family,
         "base": recipe.base,
         "base_digest": base.digest,
-        "recipe": recipe.model_dump(mode="json", exclude={"words", "anchors"}),
+        "recipe": recipe.model_dump(
+            mode="json", exclude={"words", "anchors", "probes", "neighbours"}, exclude_defaults=True
+        ),
         "recipe_digest": recipe.digest,
         "seconds": f"{seconds:.1f}",
         "erasing_loss": repr(losses[0]),
         "anchoring_loss": repr(losses[1]),
         "safegen": _release(),
+        **(extra or {}),
     }
     digest = write_spm(path, membranes, metadata)
     return Trained(path, digest, seconds, *losses)

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from safegen.training.loop import Progress, Report
+from safegen.training.run import Progress, Report
 
 
 @contextmanager

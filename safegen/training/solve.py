@@ -32,11 +32,11 @@ from safegen.models import TextReading, TrainableModel
 from safegen.spm import MembraneSet, SpmFile
 from safegen.spm.layers import layer_name
 from safegen.training.alignment import align
+from safegen.training.reading import read_all, refuse_truncated
 from safegen.training.reduced_rank import Fit, Regression, within_budget
 
 DRIFT = 0.03
 """The default budget: the anchors' keys and values change by 3 %."""
-_TEXTS_AT_ONCE = 64
 _NEAREST = 64
 
 
@@ -107,9 +107,8 @@ class Solver:
         self._empty = _moment(self._read([""]))
         if self._anchors:
             readings = self._read(self._anchors)
-            ends = torch.stack([_end(reading) for reading in readings])
-            self._centre = ends.mean(0)
-            self._directions = F.normalize(ends - self._centre, dim=-1)
+            self._centre = torch.stack([_end(reading) for reading in readings]).mean(0)
+            self._directions = self._directions_of(readings)
             self._total = _moment(readings) * len(readings)
 
     def solve(
@@ -138,6 +137,8 @@ class Solver:
         if not pairs:
             raise TrainingError("there is no target to erase", hint="list at least one prompt under `targets`")
         ours, theirs = (self._read(prompts) for prompts in zip(*pairs, strict=True))
+        for prompts, readings in zip(zip(*pairs, strict=True), (ours, theirs), strict=True):
+            refuse_truncated(prompts, readings)
         x = torch.cat([reading.states for reading in ours]).cpu().double()
         y = torch.cat([_stand_ins(own, other) for own, other in zip(ours, theirs, strict=True)]).cpu().double()
         wanted = (1 + eta) * (y - x)
@@ -157,6 +158,18 @@ class Solver:
             )
         return Solution(self._membranes(fit, rank, alpha), fit.weight, fit.drift, fit.reached, nearest)
 
+    def nearest(self, targets: Sequence[str], among: Sequence[str], count: int) -> list[str]:
+        """The `count` prompts nearest to any of the targets, nearest first."""
+        if not self._anchors or not among:
+            return list(among[:count])
+        directions = self._directions_of(self._read(among))
+        similarity = (directions @ self._directions_of(self._read(targets)).T).amax(1)
+        return [among[index] for index in similarity.argsort(descending=True, stable=True)[:count].tolist()]
+
+    def _directions_of(self, readings: Sequence[TextReading]) -> torch.Tensor:
+        """Where texts lie from the vocabulary's middle: a large part of every text's state is the same for all."""
+        return F.normalize(torch.stack([_end(reading) for reading in readings]) - self._centre, dim=-1)
+
     def _kept(
         self, targets: Sequence[TextReading], names_concept: Callable[[str], bool]
     ) -> tuple[torch.Tensor, tuple[str, ...]]:
@@ -166,9 +179,7 @@ class Solver:
         if not kept:
             return self._empty, ()
         gone = _moment([self._readings[self._anchors[index]] for index in named]) * len(named) if named else 0.0
-        # Measured from the vocabulary's middle: every text's state has a large part that is the same for all.
-        looked_for = F.normalize(torch.stack([_end(target) for target in targets]) - self._centre, dim=-1)
-        similarity = (self._directions @ looked_for.T).amax(1)
+        similarity = (self._directions @ self._directions_of(targets).T).amax(1)
         similarity[named] = -torch.inf
         order = similarity.argsort(descending=True, stable=True)[: min(_NEAREST, kept)].tolist()
         nearest = tuple(self._anchors[index] for index in order)
@@ -187,9 +198,7 @@ class Solver:
 
     def _read(self, prompts: Sequence[str]) -> list[TextReading]:
         unread = [prompt for prompt in dict.fromkeys(prompts) if prompt not in self._readings]
-        for start in range(0, len(unread), _TEXTS_AT_ONCE):
-            batch = unread[start : start + _TEXTS_AT_ONCE]
-            self._readings.update(zip(batch, self._base.read(batch), strict=True))
+        self._readings.update(zip(unread, read_all(self._base, unread), strict=True))
         return [self._readings[prompt] for prompt in prompts]
 
 

@@ -77,7 +77,8 @@ def test_the_reviewer_gives_probabilities_and_accepts_words_that_it_was_not_ship
 def test_shipped_adapters_fit_the_base(registry: Registry, base: BaseModel, name: str) -> None:
     """Every layer of the file has its module, none is left over."""
     spm = registry.load_adapter(name, base=registry.base("sticker"))
-    assert [layer.name for layer in spm.resolve(base.targets())] == list(base.targets())
+    layers = [layer.name for layer in spm.resolve(base.targets())]
+    assert layers == [name for name in base.targets() if name.endswith(("attn2.to_k", "attn2.to_v"))]
     assert Path(registry.folder / registry.adapter(name).recipe).is_file()
 
 

@@ -79,6 +79,7 @@ def recipe() -> Recipe:
             "id": "tiny/cat",
             "concept": "cat",
             "category": "object",
+            "method": "loop",
             "phrases": ["cat", "kitten"],
             "targets": ["{phrase} by {style}"],
             "surrogate": "dog by {style}",

@@ -30,7 +30,7 @@ def registry(base: TrainableModel, recipe: Recipe, tmp_path: Path, monkeypatch: 
         size=16, guidance=3, steps=4,
     )  # fmt: skip
     trained = train(recipe, base, tmp_path / "out")
-    for suffix in (".png", ".md"):
+    for suffix in (".webp", ".md"):
         trained.path.with_suffix(suffix).write_bytes(b"")
     monkeypatch.setattr("safegen.spm.registry.data_folder", lambda _name: folder)
     bare = Registry(folder, Index(bases=(entry,)))

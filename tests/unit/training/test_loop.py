@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import errno
 from pathlib import Path
 
 import pytest
 import torch
+from safetensors.torch import load_file
 
 from safegen.errors import TrainingError
 from safegen.models import TrainableModel
 from safegen.spm import MembraneSet, read_spm
-from safegen.training.loop import Progress, train
+from safegen.training.loop import train
 from safegen.training.recipe import Recipe
+from safegen.training.released import noise_anchors
 from safegen.training.result import checkpoint_path, finished
+from safegen.training.run import Progress
+from safegen.training.trainer import Trainer
 
 
 def tensors(path: Path) -> dict[str, torch.Tensor]:
@@ -107,3 +112,70 @@ def test_losses_that_are_not_finite_stop_the_run(base: TrainableModel, recipe: R
     with pytest.raises(TrainingError, match="not finite"):
         train(recipe.model_copy(update={"eta": 1e30}), base, tmp_path)
     assert finished(recipe, base, tmp_path) is None
+
+
+def test_a_diverged_run_keeps_its_last_good_state(base: TrainableModel, recipe: Recipe, tmp_path: Path) -> None:
+    """The state before the losses ceased to be finite is kept, finite, and the error says where it lies."""
+    with pytest.raises(TrainingError, match="not finite") as caught:
+        train(recipe.model_copy(update={"eta": 1e30}), base, tmp_path)
+    path = checkpoint_path(recipe, tmp_path)
+    assert str(path) in caught.value.hint
+    kept = load_file(path)
+    assert all(value.isfinite().all() for name, value in kept.items() if name.startswith("membranes/"))
+
+
+def test_a_loop_may_begin_with_the_solved_membranes(base: TrainableModel, recipe: Recipe, tmp_path: Path) -> None:
+    """The first loss is then smaller than from nothing, and the other layers still begin with nothing."""
+    first: list[float] = []
+    for start in ("nothing", "closed-form"):
+        begun = recipe.model_copy(update={"start": start, "drift": 0.9, "id": f"tiny/{start}"})
+        Trainer(base).train(begun, tmp_path, report=lambda now: first.append(now.erasing) if now.done == 1 else None)
+    assert first[1] < first[0]
+
+
+def test_the_released_loop_resumes_and_trains(base: TrainableModel, recipe: Recipe, tmp_path: Path) -> None:
+    """By name, with its own schedule: one roll-out an update, and a resumed run equals an unbroken one."""
+    released = recipe.model_copy(update={"method": "released"})
+    whole = train(released, base, tmp_path / "whole")
+    with pytest.raises(KeyboardInterrupt):
+        train(released, base, tmp_path / "broken", report=stop_at(4, KeyboardInterrupt), save_seconds=0)
+    seen: list[int] = []
+    resumed = train(released, base, tmp_path / "broken", report=lambda progress: seen.append(progress.done))
+    assert seen[0] == 4
+    assert same(tensors(whole.path), tensors(resumed.path))
+    assert read_spm(whole.path).metadata["method"] == "released"
+
+
+def test_released_anchors_are_noise_of_the_targets_length() -> None:
+    """The released code's anchors point anywhere, and are about as long as the target."""
+    target = torch.randn(1, 6, 16, generator=torch.Generator().manual_seed(1))
+    anchors = noise_anchors(target, 4, torch.Generator().manual_seed(2))
+    lengths = anchors.flatten(1).norm(dim=1) / target.norm()
+    assert anchors.shape == (4, 6, 16)
+    assert ((lengths > 0.79) & (lengths < 1.21)).all()
+
+
+def test_prompts_that_are_too_long_are_refused(base: TrainableModel, recipe: Recipe, tmp_path: Path) -> None:
+    """A target that the base does not read to its end would be erased by half; either method says so."""
+    long = recipe.model_copy(update={"surrogate": "a very long surrogate for this base"})
+    with pytest.raises(TrainingError, match="shorten"):
+        train(long, base, tmp_path)
+    with pytest.raises(TrainingError, match="shorten"):
+        Trainer(base).train(long.model_copy(update={"method": "closed-form"}), tmp_path)
+
+
+def test_a_full_disk_is_explained(
+    base: TrainableModel, recipe: Recipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A checkpoint that cannot be written ends the run with a typed error and leaves the one before it whole."""
+    with pytest.raises(KeyboardInterrupt):
+        train(recipe, base, tmp_path, report=stop_at(3, KeyboardInterrupt))
+    before = checkpoint_path(recipe, tmp_path).read_bytes()
+
+    def full(*_arguments: object, **_options: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("safegen.training.checkpoint.save_file", full)
+    with pytest.raises(TrainingError, match="No space left"):
+        train(recipe, base, tmp_path, save_seconds=0)
+    assert checkpoint_path(recipe, tmp_path).read_bytes() == before

@@ -7,7 +7,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from safegen.training.reduced_rank import Regression, leading, solve_at, within_budget
+from safegen.training.reduced_rank import Regression, solve_at, within_budget
 
 WIDTH = 6
 
@@ -73,12 +73,3 @@ def test_the_budget_is_used_and_kept(budget: float) -> None:
     """The drift is at most the budget, and close to it, since less anchoring erases more."""
     fit = within_budget(problem(3)[0], 1, budget)
     assert 0.95 * budget < fit.drift <= budget
-
-
-def test_leading_triplets_are_the_largest() -> None:
-    """The random projection finds the triplets of the whole decomposition, the same ones every time."""
-    matrix = torch.randn(60, 40, generator=torch.Generator().manual_seed(4), dtype=torch.float64)
-    left, values, right = leading(matrix, 2)
-    whole = torch.linalg.svd(matrix)
-    torch.testing.assert_close(values, whole.S[:2], rtol=1e-3, atol=0)
-    assert (left * values @ right - leading(matrix, 2)[0] * values @ right).abs().max() == 0
