@@ -112,9 +112,9 @@ class TextSpace:
     def points(self, reading: Reading) -> Points:
         """The words of a text, in the space."""
         count = len(reading.tokens)
-        parts = self._axes
+        axes = self._kept
         ends = reading.states[1 + count]
-        values = reading.states[1 : 1 + count] @ parts["words"] + (ends @ parts["ends"] + parts["offset"])
+        values = reading.states[1 : 1 + count] @ axes["words"] + (ends @ axes["ends"] + axes["offset"])
         return Points(values, reading.tokens)
 
     def read(self, texts: Sequence[str]) -> Iterator[Points]:
@@ -149,7 +149,7 @@ class TextSpace:
         key = {"kind": "concept", "space": self.digest, "phrases": list(phrases)}
         kept = self._cache.get(key)
         rows = None if kept is None else kept.get("rows")
-        if rows is None or rows.shape != (len(phrases), self._axes["offset"].shape[0]):
+        if rows is None or rows.shape != (len(phrases), self._kept["offset"].shape[0]):
             rows = torch.stack([self._row(phrase) for phrase in phrases])
             self._cache.put(key, {"rows": rows})
         return Concept(phrases, rows, compounds, hidden)
@@ -167,7 +167,7 @@ class TextSpace:
             if at is not None:
                 found.append(points.values[at + len(tokens) - 1])
         if not found:
-            return torch.zeros(self._axes["offset"].shape[0])
+            return torch.zeros(self._kept["offset"].shape[0])
         mean = torch.stack(found).mean(0)
         return mean / mean.square().sum().clamp_min(torch.finfo(mean.dtype).tiny)
 
@@ -182,10 +182,6 @@ class TextSpace:
             points.append(Points(values[at : at + count], tuple(tokens[at : at + count])))
             at += count
         return tuple(points)
-
-    @property
-    def _axes(self) -> dict[str, torch.Tensor]:
-        return self._kept
 
     @cached_property
     def _kept(self) -> dict[str, torch.Tensor]:
