@@ -150,6 +150,7 @@ def _written(registry: Registry, entry: AdapterEntry, evaluation: Evaluation) ->
     near = evaluation.cells_of("neighbour")
     change = min((cell.after.value - cell.before.value for cell in near), default=0.0)
     measured = {
+        **entry.measured,
         "target_before": round(target.before.value, 4),
         "target_after": round(target.after.value, 4),
         "neighbours_change": round(change, 4),
