@@ -39,7 +39,8 @@ def run(context: Context) -> Report:
             shares.append(share)
         report.at_least(f"{size} SPMs installed: benign prompts bit-identical", shares[0], 0.98)
         report.at_least(f"{size} SPMs installed: everyday prompts bit-identical", shares[1], 0.98)
-    closed = [probe.prompted for probe in probes if not method.states([probe.prompt])[0]]
+    states = method.states([probe.prompt for probe in probes[: 4 * CHECKED]])
+    closed = [probe.prompted for probe, state in zip(probes, states, strict=False) if not state]
     same = context.lab.gallery.identity(method, closed[: 3 if context.quick else CHECKED])
     report.at_least(f"drawn and compared, of {len(same)} that open nothing: identical", sum(same) / len(same), 1.0)
     report.tables.append(("prompts", ("SPMs", "prompts", "number", "open nothing", "95 % from"), rows))
