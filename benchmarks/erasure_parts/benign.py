@@ -2,6 +2,7 @@
 
 A prompt for which no gate opens is drawn with nothing attached; that those pictures are identical is checked on a
 sample, both drawn anew. Prompts name none of what is installed, by any of its phrases.
+The second set are captions for photographs, full of words that the sticker base's text encoder was never taught.
 """
 
 from __future__ import annotations
@@ -32,13 +33,18 @@ def run(context: Context) -> Report:
         shares = []
         named = re.compile(rf"\b({'|'.join(map(re.escape, _words(context, names[:size])))})(e?s)?\b", re.IGNORECASE)
         free = [prompt for prompt in everyday if not named.search(prompt)]
-        for kind, prompts in (("of this world", [probe.prompt for probe in probes]), ("everyday", free)):
+        for kind, prompts in (
+            ("of this world", [probe.prompt for probe in probes]),
+            ("outside of the base's language", free),
+        ):
             untouched = [not state for state in method.states(prompts)]
             share = sum(untouched) / len(untouched)
             rows.append((size, kind, len(prompts), share, wilson(sum(untouched), len(untouched))[0]))
             shares.append(share)
         report.at_least(f"{size} SPMs installed: benign prompts bit-identical", shares[0], 0.98)
-        report.at_least(f"{size} SPMs installed: everyday prompts bit-identical", shares[1], 0.98)
+        report.at_least(
+            f"{size} SPMs installed: sentences outside of the base's language, bit-identical", shares[1], 0.98
+        )
     states = method.states([probe.prompt for probe in probes[: 4 * CHECKED]])
     closed = [probe.prompted for probe, state in zip(probes, states, strict=False) if not state]
     same = context.lab.gallery.identity(method, closed[: 3 if context.quick else CHECKED])
