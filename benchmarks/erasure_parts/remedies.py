@@ -10,7 +10,6 @@ from collections.abc import Iterator
 
 import torch
 from reporting import Report
-from safegen.training.trainer import Trainer
 
 from erasure_parts.context import Context
 from erasure_parts.recipes import recipe_of
@@ -24,6 +23,7 @@ from safegen.spm.layers import layer_name
 from safegen.training.recipe import Recipe
 from safegen.training.reduced_rank import Regression, within_budget
 from safegen.training.solve import text_projections
+from safegen.training.trainer import Trainer
 
 REFERENCES, STEPS, ROUNDS, FOUND_AFTER = 6, 60, 3, 20
 KEPT = 16

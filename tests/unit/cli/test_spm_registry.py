@@ -47,8 +47,10 @@ def test_calibrate_keeps_tensors_and_states_the_new_digest(copy: Path) -> None:
     """The file gets a calibration, the index its digest and summary, and the registry is whole afterwards."""
     path = copy / Registry.open(copy).adapter("sticker/cat").path
     before = read_tensors(path)
+    (copy / "ordinary.txt").write_text("a dog\na wolf, pencil style\na teapot on a table\n" * 10, encoding="utf-8")
     done = run(
-        "calibrate", "sticker/cat", "--registry", str(copy), "--write", "--json", "--plot", str(copy / "cat.svg")
+        *("calibrate", "sticker/cat", "--registry", str(copy), "--write", "--json"),
+        *("--plot", str(copy / "cat.svg"), "--benign", str(copy / "ordinary.txt")),
     )
     assert done.exit_code == 0, done.output
     after, entry = read_tensors(path), Registry.open(copy).adapter("sticker/cat")

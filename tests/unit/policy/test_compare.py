@@ -179,7 +179,7 @@ def test_the_commands_tell_by_their_exit_codes(tmp_path: Path) -> None:
     assert (code, output.splitlines()[0]) == (4, "1 of 2 prompts are decided otherwise")
     assert json.loads(run("backtest", DEFAULT, other, "--prompts", prompts, "--json")[1])["rules"][0]["stopped"] == 1
     assert run("analyze", DEFAULT) == (0, "nothing found\n")
-    other.write_text(DEFAULT.read_text(encoding="utf-8").replace("sticker/cat", "sticker/lion"), encoding="utf-8")
+    other.write_text(DEFAULT.read_text(encoding="utf-8").replace("sticker/cat", "sticker/lynx"), encoding="utf-8")
     code, output = run("analyze", other, "--json")
     assert (code, json.loads(output)[0]["code"]) == (1, "absent-adapter")
     other.write_text("id:   x\n", encoding="utf-8")

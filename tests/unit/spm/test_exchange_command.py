@@ -36,7 +36,8 @@ def test_a_shipped_adapter_goes_out_and_comes_back(form: str, tmp_path: Path, re
     own, again = load_file(registry.folder / registry.adapter(ADAPTER).path), load_file(back)
     assert own.keys() == again.keys()
     assert all(torch.equal(own[key], again[key]) and own[key].dtype == again[key].dtype for key in own)
-    assert (shown["family"], shown["layers"], shown["modules"]) == ("sd1", len(own) // 3, len(own) // 3)
+    assert (shown["family"], shown["layers"]) == ("sd1", len(own) // 3)
+    assert shown["modules"] == 84, "the base has more modules than a solved SPM touches"
     assert "diffusers" in run("export", back, "--format", "diffusers", "--base", "sticker", "--out", out)
 
 

@@ -15,7 +15,7 @@ TOKENS = 6
 
 
 class TinyBase:
-    family = "tiny"
+    family = "sd1"
     digest = "sha256:" + "0" * 64
     size = 16
 

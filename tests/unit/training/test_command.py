@@ -26,7 +26,7 @@ def registry(base: TrainableModel, recipe: Recipe, tmp_path: Path, monkeypatch: 
     (folder / "bases" / "tiny").mkdir(parents=True)
     (folder / "bases" / "tiny" / "model_index.json").write_text("{}")
     entry = BaseEntry(
-        id="tiny", path="bases/tiny", digest=folder_digest(folder / "bases" / "tiny"), licence="MIT", family="tiny",
+        id="tiny", path="bases/tiny", digest=folder_digest(folder / "bases" / "tiny"), licence="MIT", family="sd1",
         size=16, guidance=3, steps=4,
     )  # fmt: skip
     trained = train(recipe, base, tmp_path / "out")
@@ -34,7 +34,10 @@ def registry(base: TrainableModel, recipe: Recipe, tmp_path: Path, monkeypatch: 
         trained.path.with_suffix(suffix).write_bytes(b"")
     monkeypatch.setattr("safegen.spm.registry.data_folder", lambda _name: folder)
     bare = Registry(folder, Index(bases=(entry,)))
-    return register(bare, recipe, folder / "recipes" / "tiny" / "cat.yaml", entry, trained)
+    stated = folder / "recipes" / "tiny" / "cat.yaml"
+    stated.parent.mkdir(parents=True)
+    stated.write_text(recipe.model_dump_json(), encoding="utf-8")
+    return register(bare, recipe, stated, entry, trained)
 
 
 def test_list_and_show(registry: Registry) -> None:
@@ -48,7 +51,8 @@ def test_list_and_show(registry: Registry) -> None:
 
 def test_verify_finds_a_changed_byte(registry: Registry) -> None:
     """Verification passes on what was registered, and exits with 1 once a byte of an adapter differs."""
-    assert CliRunner().invoke(app, ["verify"]).exit_code == 0
+    verified = CliRunner().invoke(app, ["verify"])
+    assert verified.exit_code == 0, verified.output
     path = registry.folder / registry.adapter("tiny/cat").path
     path.write_bytes(path.read_bytes()[:-1] + b"\x01")
     result = CliRunner().invoke(app, ["verify", "--json"])
