@@ -57,7 +57,7 @@ def test_verify_finds_a_changed_byte(registry: Registry) -> None:
     path.write_bytes(path.read_bytes()[:-1] + b"\x01")
     result = CliRunner().invoke(app, ["verify", "--json"])
     assert result.exit_code == 1
-    assert [entry["id"] for entry in json.loads(result.stdout) if entry["problem"]] == ["tiny/cat"]
+    assert [entry["id"] for entry in json.loads(result.stdout) if entry["problems"]] == ["tiny/cat"]
 
 
 def test_a_recipe_outside_the_registry_is_not_registered(
