@@ -1,4 +1,4 @@
-"""The policy engine: disguises caught, ordinary captions left alone, decisions a second, a huge policy checked.
+"""The policy engine: disguises caught, captions left alone, decisions a second, a huge policy, hostile files.
 
 Speeds are in seconds of processor time on one core, so that other work on the machine does not count; the wall-clock
 time of the check is shown beside it.
@@ -15,15 +15,18 @@ import tempfile
 import time
 from collections import Counter
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 from policy_disguises import disguised, disguised_twice
+from policy_hostile import hostile
 from policy_prompts import PHRASES, SCUNTHORPE_LIST, captions, evasions
 from reporting import RESULTS, Report
 
-from safegen.policy import Policy, PromptRequest, decide
+from safegen.errors import PolicyError
+from safegen.policy import Policy, PromptRequest, decide, load_policy
 
 LETTERS = "abcdefghijklmnopqrstuvwxyz"
 
@@ -204,12 +207,31 @@ def check_of_a_huge_policy(report: Report) -> None:
     report.at_most("check of 10,000 rules and 100,000 phrases, best of 3", min(results)[0], 2.0, "processor seconds")
 
 
+def seconds_to_read(text: bytes) -> float:
+    """Processor seconds until there is a policy or a typed error; anything else fails."""
+    started = time.process_time()
+    with suppress(PolicyError):
+        load_policy(text, source="hostile.yaml")
+    return time.process_time() - started
+
+
+def hostile_files(report: Report, *, quick: bool) -> None:
+    """Files of 1 MB that try to keep the reader busy: each read three times, the best time kept."""
+    tries = 1 if quick else 3
+    files = hostile(1 << 20, every=5 if quick else 1)
+    spent = {name: min(seconds_to_read(text) for _ in range(tries)) for name, text in files}
+    slowest = sorted(spent.items(), key=lambda one: -one[1])
+    rows = [(name, f"{seconds:.2f}") for name, seconds in (slowest[:5] if quick else slowest)]
+    report.tables.append((f"{len(spent)} hostile files of 1 MB", ("file", "processor seconds"), rows))
+    report.at_most("slowest hostile file of 1 MB", slowest[0][1], 1.0, "processor seconds")
+
+
 def main(
     *,
     quick: Annotated[bool, typer.Option(help="Fewer variants, no plot, nothing kept.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON last.")] = False,
 ) -> None:
-    """Run all four."""
+    """Run all five."""
     report = Report("policy")
     prompts = captions(20_000)
     policy = policy_of([[phrase] for phrase in PHRASES])
@@ -217,6 +239,7 @@ def main(
     benign_suite(report, policy, prompts)
     speed(report, prompts, quick=quick)
     check_of_a_huge_policy(report)
+    hostile_files(report, quick=quick)
     report.finish(as_json=as_json, keep=not quick)
     if not all(bar.holds for bar in report.bars):
         raise typer.Exit(1)

@@ -14,11 +14,11 @@ from typing import Any, NoReturn
 
 import yaml
 from yaml.error import MarkedYAMLError
-from yaml.events import Event
+from yaml.events import Event, ScalarEvent
 
 from safegen.policy.diagnostics import DiagnosedSyntaxError, Diagnostic
 from safegen.policy.lookups import Path, Problem
-from safegen.policy.nodes import Builder, Node, Place, Places, TooMuchError, plain_data, tree
+from safegen.policy.nodes import Builder, Place, Places, TooMuchError, plain_data, tree
 from safegen.policy.structure import Structure
 
 LARGEST_FILE = 16 << 20
@@ -38,8 +38,8 @@ class Document:
         self.data: object = None
         self.problems: list[Problem] = []
         self._text = text
-        self._root: Node | None = None
-        self._builder: Builder | None = None
+        self._noted: dict[Path, Place] = {}
+        self._places: Places | None = None
         self._lines: list[str] | None = None
 
     @property
@@ -57,29 +57,28 @@ class Document:
         """
         with self._parser_faults():
             plain = plain_data(self._events())
-        if plain is not None:
-            self.data = plain[0]
-            return
-        builder = self._places()
-        if self._root is None:
-            self.reject(Place(0, 0), "the file is empty", "start from `policies/default.yaml`")
+            if plain is not None:
+                self.data = plain[0]
+                return
+            root = tree(self._events())
+            if root is None:
+                self.reject(Place(0, 0), "the file is empty", "start from `policies/default.yaml`")
+            builder = Builder(root)
         self.data, self.problems = builder.data, builder.problems
-
-    def _places(self) -> Builder:
-        if self._builder is None:
-            with self._parser_faults():
-                self._root = tree(self._events())
-                self._builder = Builder(self._root)
-        return self._builder
+        self._noted, self._places = builder.noted, Places(root)
 
     def diagnose(self, problem: Problem) -> Diagnostic:
         """Give a problem its place: that of its path, or of the nearest part around it that exists."""
-        builder = self._places()
-        places: Places = builder.keys if problem.on_key else builder.values
-        path: Path = problem.path
-        while path not in places and path:
-            places, path = builder.values, path[:-1]
-        return self.diagnostic(places.get(path, Place(0, 0)), problem.message, problem.hint)
+        place = self._noted.get(problem.path) or self._place(problem)
+        return self.diagnostic(place, problem.message, problem.hint)
+
+    def _place(self, problem: Problem) -> Place:
+        if self._places is None:
+            root = tree(_parsed(self._text))
+            if root is None:
+                return Place(0, 0)
+            self._places = Places(root)
+        return self._places.of(problem.path, on_key=problem.on_key)
 
     def diagnostic(self, place: Place, message: str, hint: str = "") -> Diagnostic:
         """A diagnostic at a place."""
@@ -97,7 +96,10 @@ class Document:
     def _events(self) -> Iterator[Event]:
         """The events of the text, stopped at the first that must not be built from."""
         seen = Structure()
-        for event in yaml.parse(self._text, _LOADER):
+        for event in _parsed(self._text):
+            if type(event) is ScalarEvent and event.anchor is None:
+                yield event
+                continue
             message = seen.problem(event)
             if message:
                 self.reject(Place.of(event), message)
@@ -126,6 +128,15 @@ class Document:
         line = self.lines[place.line] if place.line < len(self.lines) else ""
         hint = "indent with spaces, not with tabs" if "\t" in line else ""
         self.reject(place, f"not YAML: {problem}", hint, error)
+
+
+def _parsed(text: str) -> Iterator[Event]:
+    """The events of a text, as the parser gives them."""
+    loader = _LOADER(text)
+    try:
+        yield from iter(loader.get_event, None)
+    finally:
+        loader.dispose()
 
 
 def read_document(text: str | bytes, source: str) -> Document:

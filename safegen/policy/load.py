@@ -35,10 +35,14 @@ def load_policy(text: str | bytes, *, source: str, read: Reader | None = None) -
         PolicySemanticError: the policy is well formed and says something impossible; likewise.
     """
     with _no_collection():
-        return _load(text, source, read)
+        loaded = _load(text, source, read)
+    if isinstance(loaded, PolicyError):
+        raise loaded
+    return loaded
 
 
-def _load(text: str | bytes, source: str, read: Reader | None) -> Policy:
+def _load(text: str | bytes, source: str, read: Reader | None) -> Policy | PolicyError:
+    """The policy or what is wrong with it; an error that is not raised keeps no tree alive for the collector."""
     layers = Layers(read_document, read)
     layers.add(text, source)
     diagnostics: list[Diagnostic] = []
@@ -47,7 +51,7 @@ def _load(text: str | bytes, source: str, read: Reader | None) -> Policy:
         problems = [*document.problems, *islice(shape_problems(document.data), MOST_PROBLEMS)]
         malformed |= any(not problem.semantic for problem in problems)
         diagnostics += map(document.diagnose, problems)
-    if layers.complete:
+    if layers.complete and len(diagnostics) < MOST_PROBLEMS:
         data = layers.merged()
         diagnostics += [layers.diagnose(problem) for problem in islice(semantic_problems(data), MOST_PROBLEMS)]
         if not diagnostics and not layers.diagnostics:
@@ -57,7 +61,7 @@ def _load(text: str | bytes, source: str, read: Reader | None) -> Policy:
     ordered = sorted(
         dict.fromkeys(diagnostics), key=lambda one: (files.get(one.file, len(files)), one.line, one.column)
     )
-    raise (DiagnosedSyntaxError if malformed else DiagnosedSemanticError)(ordered)
+    return (DiagnosedSyntaxError if malformed else DiagnosedSemanticError)(ordered)
 
 
 @contextmanager

@@ -5,17 +5,19 @@ Invariant: never raises; what has the wrong shape is skipped.
 
 from __future__ import annotations
 
+import unicodedata
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
 from itertools import islice
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, TypeGuard
 
-from safegen.policy.normalise import normalise
+from safegen.policy.normalise import is_invisible, normalise
 
 Path: TypeAlias = tuple[str | int, ...]
 Fields: TypeAlias = Mapping[str, Any]
 _WORD_KINDS = ("concepts", "categories", "phrases")
+_KINDS_OF_WORDS = frozenset(("Lu", "Ll", "Lt", "Lo", "So"))
 _MOST_LOOKED_AT = 1000
 _MOST_COMPARED = 24
 MOST_PROBLEMS = 500
@@ -51,12 +53,17 @@ def _may_be_meant(known: str, word: str) -> bool:
     return known[:1] == word[:1] and abs(len(known) - len(word)) <= 2  # noqa: PLR2004 - letters left out or too many
 
 
+def is_fields(value: object) -> TypeGuard[Fields]:
+    """Whether a value is a mapping; most are plain ones, which is answered fast."""
+    return type(value) is dict or isinstance(value, Mapping)
+
+
 def members(data: Fields, key: str, path: Path) -> list[tuple[Path, Fields]]:
     """The entries of a list of mappings, with their paths."""
     values = data.get(key)
     if not isinstance(values, list | tuple):
         return []
-    return [((*path, key, at), value) for at, value in enumerate(values) if isinstance(value, Mapping)]
+    return [((*path, key, at), value) for at, value in enumerate(values) if is_fields(value)]
 
 
 def strings(data: Fields, key: str, path: Path = ()) -> list[tuple[Path, str]]:
@@ -73,9 +80,17 @@ def wordless(holder: Fields, path: Path, key: str = "phrases") -> Iterator[Probl
     if not isinstance(values, list | tuple):
         return
     for at, phrase in enumerate(values):
-        if isinstance(phrase, str) and not (phrase[:1].isascii() and phrase[:1].isalnum()) and not normalise(phrase):
+        if isinstance(phrase, str) and not (_begins_with_a_word(phrase) or normalise(phrase)):
             hint = "write a word, or remove the entry"
             yield Problem((*path, key, at), "an empty phrase matches nothing", hint)
+
+
+def _begins_with_a_word(phrase: str) -> bool:
+    """Whether that is so at first sight, which spares nearly every phrase a closer look."""
+    first = phrase[:1]
+    if first.isascii():
+        return first.isalnum()
+    return unicodedata.category(first) in _KINDS_OF_WORDS and not is_invisible(first)
 
 
 def names_nothing(match: Fields) -> bool:

@@ -37,9 +37,6 @@ from safegen.policy.parts import (
 from safegen.policy.phrases import PhraseIndex
 from safegen.policy.rules import BaseRule, EraseRule, Rule
 
-INCONSISTENT = "policy_inconsistent"
-"""Type of the validation error for a policy that reads well and says something impossible."""
-
 
 def _by_name(concepts: tuple[Concept, ...]) -> tuple[Concept, ...]:
     return tuple(sorted(concepts, key=attrgetter("name")))
@@ -87,7 +84,9 @@ class Policy(Closed):
             return self
         for problem in semantic_problems(self.model_dump(mode="json", by_alias=True)):
             place = ".".join(str(part) for part in problem.path)
-            raise PydanticCustomError(INCONSISTENT, "{place}: {text}", {"place": place, "text": problem.message})
+            raise PydanticCustomError(
+                "policy_inconsistent", "{place}: {text}", {"place": place, "text": problem.message}
+            )
         return self
 
     def model_copy(self, *, update: Mapping[str, Any] | None = None, deep: bool = False) -> Policy:  # noqa: ARG002

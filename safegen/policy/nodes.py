@@ -1,15 +1,15 @@
 """The events of a YAML parser as a tree, and the tree as plain data, with or without the place of each part.
 
 Invariants: the number of nodes is bounded, aliases counted as often as they are used; scalars are read as in YAML 1.2
-(`no` is text, `010` is ten); both ways of building give the same data.
+(`no` is text, `010` is ten); both ways of building give the same data; nothing has a place before it is asked for.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from typing import Any, TypeAlias
+from typing import Any
 
 from yaml.events import AliasEvent, Event, MappingEndEvent, MappingStartEvent, ScalarEvent, SequenceEndEvent
 from yaml.events import SequenceStartEvent as ListStartEvent
@@ -55,9 +55,6 @@ class Place:
         return Place(start.line, start.column, max(1, width))
 
 
-Places: TypeAlias = dict[Path, Place]
-
-
 class TooMuchError(Exception):
     """The text stands for more than may be built, or for something endless."""
 
@@ -83,6 +80,17 @@ class Node:
     def place(self) -> Place:
         """Where it begins."""
         return Place.of(self.event, self.end)
+
+    @property
+    def name(self) -> str | None:
+        """What a key calls its field; None if it is no plain word."""
+        name = getattr(self.event, "value", None)
+        return name if isinstance(name, str) and self.event.tag is None else None
+
+    def pairs(self) -> Iterator[tuple[Node, Node]]:
+        """The keys and values of a mapping."""
+        children = self.children or []
+        return zip(children[::2], children[1::2], strict=True)
 
 
 def tree(events: Iterable[Event]) -> Node | None:
@@ -126,7 +134,7 @@ def _close(node: Node, stack: list[Node], *, aliased: bool) -> None:
     node.open = False
     if stack:
         stack[-1].size += node.size - 1
-    if node.size > (MOST_EXPANDED if aliased else MOST_NODES):
+    if node.size > (MOST_EXPANDED if aliased else 2 * MOST_NODES):  # names of fields are nodes, too
         raise TooMuchError(node.place)
 
 
@@ -225,17 +233,15 @@ def scalar(event: Any) -> tuple[object, str, str]:
 
 
 class Builder:
-    """Turns a tree into plain data and notes places and problems."""
+    """Turns a tree into plain data and notes problems."""
 
-    def __init__(self, root: Node | None) -> None:
-        self.values: Places = {}
-        self.keys: Places = {}
+    def __init__(self, root: Node) -> None:
+        self.noted: dict[Path, Place] = {}
         self.problems: list[Problem] = []
-        self.data = self._build(root, ()) if root is not None else None
+        self.data = self._build(root, ())
 
     def _build(self, node: Node, path: Path) -> object:
         """The data of a node; `path` is where it stands in the data."""
-        self.values[path] = node.place
         build: Callable[[Node, Path], object] = self._scalar
         if node.children is not None:
             build = self._mapping if node.mapping else self._list
@@ -248,16 +254,17 @@ class Builder:
 
     def _mapping(self, node: Node, path: Path) -> dict[str, object]:
         result: dict[str, object] = {}
-        children = node.children or []
-        for key, value in zip(children[::2], children[1::2], strict=True):
-            name = getattr(key.event, "value", None)
-            if not isinstance(name, str) or key.event.tag is not None:
+        lines: dict[str, int] = {}
+        for key, value in node.pairs():
+            name = key.name
+            if name is None:
                 self._note(key.place, path, "a field's name must be a plain word")
             elif name in result:
-                first = self.keys[*path, name].line + 1
-                self._note(key.place, path, f"`{name}` appears twice", f"the first is in line {first}; remove one")
+                self._note(
+                    key.place, path, f"`{name}` appears twice", f"the first is in line {lines[name]}; remove one"
+                )
             else:
-                self.keys[*path, name] = key.place
+                lines[name] = key.event.start_mark.line + 1
                 result[name] = self._build(value, (*path, name))
         return result
 
@@ -272,5 +279,43 @@ class Builder:
         if len(self.problems) >= MOST_NOTED:
             return
         marker = (*path, f"\0{len(self.problems)}")
-        self.values[marker] = place
+        self.noted[marker] = place
         self.problems.append(Problem(marker, message, hint, semantic=False))
+
+
+class Places:
+    """The places of a tree's parts, each worked out when it is asked for."""
+
+    def __init__(self, root: Node) -> None:
+        self._root = root
+        self._fields: dict[int, dict[str, tuple[Node, Node]]] = {}
+
+    def of(self, path: Path, *, on_key: bool) -> Place:
+        """The place of a part or of its name; of what is not there, that of the nearest part around it."""
+        around = node = self._root
+        key: Node | None = None
+        for part in path:
+            found = self._child(node, part)
+            if found is None:
+                return node.place
+            around, (key, node) = node, found
+        if not on_key or not path:
+            return node.place
+        return around.place if key is None else key.place
+
+    def _child(self, node: Node, part: str | int) -> tuple[Node | None, Node] | None:
+        """The key, if any, and the value of a part of a node."""
+        if node.children is None:
+            return None
+        if isinstance(part, int):
+            return (None, node.children[part]) if not node.mapping and part < len(node.children) else None
+        return self._fields_of(node).get(part) if node.mapping else None
+
+    def _fields_of(self, node: Node) -> dict[str, tuple[Node, Node]]:
+        if id(node) not in self._fields:
+            fields: dict[str, tuple[Node, Node]] = {}
+            for key, value in node.pairs():
+                if key.name is not None:
+                    fields.setdefault(key.name, (key, value))
+            self._fields[id(node)] = fields
+        return self._fields[id(node)]

@@ -229,7 +229,7 @@ def _clusters(text: str) -> list[Span]:
     """Visible characters, each with the marks that combine with it."""
     found: list[Span] = []
     for position, character in enumerate(text):
-        if _is_invisible(character):
+        if is_invisible(character):
             continue
         if found and not character.isascii() and unicodedata.category(character)[0] == "M":
             cluster, start, _ = found[-1]
@@ -245,7 +245,7 @@ def _fold(cluster: str) -> tuple[str, str]:
     folded = _undecorated(cluster) if len(cluster) > 1 else cluster
     for _ in range(2):
         decomposed = unicodedata.normalize("NFKD", folded)
-        bare = "".join(one for one in decomposed if not _is_diacritic(one) and not _is_invisible(one))
+        bare = "".join(one for one in decomposed if not _is_diacritic(one) and not is_invisible(one))
         folded = unicodedata.normalize("NFKD", bare.casefold())
     look = latin_letter(cluster[0]) or latin_letter(unicodedata.normalize("NFKD", cluster)[:1])
     if len(folded) == 1 and not folded.isascii() and look:
@@ -266,7 +266,7 @@ def _is_diacritic(character: str) -> bool:
 
 
 @lru_cache(maxsize=_MOST_REMEMBERED)
-def _is_invisible(character: str) -> bool:
+def is_invisible(character: str) -> bool:
     """Zero-width, bidirectional, control and variation characters; white space is none of them."""
     if character.isascii():
         return not character.isprintable() and not character.isspace()

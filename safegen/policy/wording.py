@@ -12,7 +12,7 @@ from typing import Any, TypeAlias
 from pydantic import BaseModel, ValidationError
 
 from safegen.policy.lookups import MOST_PROBLEMS, Path, Problem, did_you_mean
-from safegen.policy.model import INCONSISTENT, Policy
+from safegen.policy.model import Policy
 from safegen.policy.parts import NO_SUCH_DATE, Concept, Records, Rollout, RuleException, When, Words
 from safegen.policy.rules import RULE_KINDS, EraseReview
 
@@ -64,11 +64,11 @@ def problems_of(model: type[BaseModel], data: object) -> Iterator[Problem]:
 def _findings(data: object, model: type[BaseModel] = Policy, largest: int = MOST_PROBLEMS) -> list[Finding]:
     """What the validator finds; of very many findings, those in the first entries of every list and mapping."""
     try:
-        model.model_validate(data)
+        model.model_validate(data, context="checked")
     except ValidationError as error:
         if error.error_count() > MOST_PROBLEMS and largest > 1:
             return _findings(_cut(data, largest), model, largest // 4)
-        return [dict(one) for one in error.errors(include_url=False) if one["type"] != INCONSISTENT]
+        return [dict(one) for one in error.errors(include_url=False)]
     return []
 
 
