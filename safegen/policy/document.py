@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cached_property
 from typing import Any, NoReturn
 
 import yaml
@@ -18,7 +19,8 @@ from yaml.events import Event, ScalarEvent
 
 from safegen.policy.diagnostics import DiagnosedSyntaxError, Diagnostic
 from safegen.policy.lookups import Path, Problem
-from safegen.policy.nodes import Builder, Place, Places, TooMuchError, plain_data, tree
+from safegen.policy.nodes import Builder, Place, TooMuchError, plain_data, tree
+from safegen.policy.outline import Outline
 from safegen.policy.structure import Structure
 
 LARGEST_FILE = 16 << 20
@@ -39,7 +41,6 @@ class Document:
         self.problems: list[Problem] = []
         self._text = text
         self._noted: dict[Path, Place] = {}
-        self._places: Places | None = None
         self._lines: list[str] | None = None
 
     @property
@@ -48,6 +49,10 @@ class Document:
         if self._lines is None:
             self._lines = _LINE_END.split(self._text)
         return self._lines
+
+    @cached_property
+    def _outline(self) -> Outline:
+        return Outline(_parsed(self._text))
 
     def read(self) -> None:
         """Build the data from the text.
@@ -65,20 +70,12 @@ class Document:
                 self.reject(Place(0, 0), "the file is empty", "start from `policies/default.yaml`")
             builder = Builder(root)
         self.data, self.problems = builder.data, builder.problems
-        self._noted, self._places = builder.noted, Places(root)
+        self._noted = builder.noted
 
     def diagnose(self, problem: Problem) -> Diagnostic:
         """Give a problem its place: that of its path, or of the nearest part around it that exists."""
-        place = self._noted.get(problem.path) or self._place(problem)
+        place = self._noted.get(problem.path) or self._outline.place(problem.path, on_key=problem.on_key)
         return self.diagnostic(place, problem.message, problem.hint)
-
-    def _place(self, problem: Problem) -> Place:
-        if self._places is None:
-            root = tree(_parsed(self._text))
-            if root is None:
-                return Place(0, 0)
-            self._places = Places(root)
-        return self._places.of(problem.path, on_key=problem.on_key)
 
     def diagnostic(self, place: Place, message: str, hint: str = "") -> Diagnostic:
         """A diagnostic at a place."""

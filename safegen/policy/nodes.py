@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any
 
 from yaml.events import AliasEvent, Event, MappingEndEvent, MappingStartEvent, ScalarEvent, SequenceEndEvent
@@ -25,6 +26,8 @@ MOST_NOTED = 500
 LONGEST_NUMBER = 40
 """In characters; what is longer is left as text, which no number field accepts."""
 
+_AT_ONCE = 1000
+"""Events that are taken in before anybody looks again."""
 _LONE_SURROGATE = re.compile("[\ud800-\udfff]")
 _NULLS = frozenset({"", "~", "null", "Null", "NULL"})
 _TRUTHS = {
@@ -93,41 +96,70 @@ class Node:
         return zip(children[::2], children[1::2], strict=True)
 
 
+class Growth:
+    """The tree of a document's events as far as it has been read, aliases pointing at the nodes that they name.
+
+    Attributes:
+        root: the document's node; None as long as there is none.
+        line: the last line, from 0, that an event reached.
+    """
+
+    def __init__(self, events: Iterable[Event]) -> None:
+        self.root: Node | None = None
+        self.line = 0
+        self._events = iter(events)
+        self._stack: list[Node] = []
+        self._anchors: dict[str, Node] = {}
+
+    def more(self) -> bool:
+        """Take in some more events; False if there were none left.
+
+        Raises:
+            TooMuchError: there are more nodes than allowed, or an alias inside what it names, or of nothing.
+        """
+        event: Any = None
+        for event in islice(self._events, _AT_ONCE):
+            kind = type(event)
+            if kind is ScalarEvent:
+                self._take(event, Node(event))
+            elif kind is MappingStartEvent or kind is ListStartEvent:
+                node = Node(event, [], mapping=kind is MappingStartEvent)
+                self._take(event, node)
+                self._stack.append(node)
+            elif kind is MappingEndEvent or kind is SequenceEndEvent:
+                self._stack[-1].end = event
+                _close(self._stack.pop(), self._stack, aliased=bool(self._anchors))
+            elif kind is AliasEvent:
+                self._attach(_named(event, self._anchors))
+        if event is not None:
+            self.line = event.end_mark.line
+        return event is not None
+
+    def _take(self, event: Any, node: Node) -> None:
+        if event.anchor:
+            self._anchors[event.anchor] = node
+        self._attach(node)
+
+    def _attach(self, node: Node) -> None:
+        if not self._stack:
+            self.root = node
+            return
+        around = self._stack[-1]
+        around.size += node.size
+        if around.children is not None:
+            around.children.append(node)
+
+
 def tree(events: Iterable[Event]) -> Node | None:
-    """The tree of a document's events, aliases pointing at the nodes that they name; None if there is none.
+    """The whole tree of a document's events; None if there is none.
 
     Raises:
-        TooMuchError: it has more nodes than allowed, or an alias inside what it names, or of nothing.
+        TooMuchError: see `Growth.more`.
     """
-    root: Node | None = None
-    stack: list[Node] = []
-    anchors: dict[str, Node] = {}
-    for event in events:
-        kind = type(event)
-        if kind is ScalarEvent:
-            node = Node(event)
-        elif kind is MappingStartEvent or kind is ListStartEvent:
-            node = Node(event, [], mapping=kind is MappingStartEvent)
-        elif kind is MappingEndEvent or kind is SequenceEndEvent:
-            stack[-1].end = event
-            _close(stack.pop(), stack, aliased=bool(anchors))
-            continue
-        elif kind is AliasEvent:
-            node = _named(event, anchors)
-        else:
-            continue
-        if kind is not AliasEvent and event.anchor:
-            anchors[event.anchor] = node
-        if stack:
-            siblings = stack[-1].children
-            if siblings is not None:
-                siblings.append(node)
-                stack[-1].size += node.size
-        else:
-            root = node
-        if node.open and kind is not AliasEvent:
-            stack.append(node)
-    return root
+    growth = Growth(events)
+    while growth.more():
+        pass
+    return growth.root
 
 
 def _close(node: Node, stack: list[Node], *, aliased: bool) -> None:
@@ -281,41 +313,3 @@ class Builder:
         marker = (*path, f"\0{len(self.problems)}")
         self.noted[marker] = place
         self.problems.append(Problem(marker, message, hint, semantic=False))
-
-
-class Places:
-    """The places of a tree's parts, each worked out when it is asked for."""
-
-    def __init__(self, root: Node) -> None:
-        self._root = root
-        self._fields: dict[int, dict[str, tuple[Node, Node]]] = {}
-
-    def of(self, path: Path, *, on_key: bool) -> Place:
-        """The place of a part or of its name; of what is not there, that of the nearest part around it."""
-        around = node = self._root
-        key: Node | None = None
-        for part in path:
-            found = self._child(node, part)
-            if found is None:
-                return node.place
-            around, (key, node) = node, found
-        if not on_key or not path:
-            return node.place
-        return around.place if key is None else key.place
-
-    def _child(self, node: Node, part: str | int) -> tuple[Node | None, Node] | None:
-        """The key, if any, and the value of a part of a node."""
-        if node.children is None:
-            return None
-        if isinstance(part, int):
-            return (None, node.children[part]) if not node.mapping and part < len(node.children) else None
-        return self._fields_of(node).get(part) if node.mapping else None
-
-    def _fields_of(self, node: Node) -> dict[str, tuple[Node, Node]]:
-        if id(node) not in self._fields:
-            fields: dict[str, tuple[Node, Node]] = {}
-            for key, value in node.pairs():
-                if key.name is not None:
-                    fields.setdefault(key.name, (key, value))
-            self._fields[id(node)] = fields
-        return self._fields[id(node)]
