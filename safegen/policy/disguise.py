@@ -52,6 +52,10 @@ class Plain(NamedTuple):
     ends: bool
 
 
+_NO_WORDS = tuple(tuple(Plain(NOTHING, begins, ends) for ends in (False, True)) for begins in (False, True))
+"""What most texts may be: by far the most common answers exist once, which spares the garbage collector."""
+
+
 class Vocabulary:
     """Words that are looked for, to be found behind their disguises."""
 
@@ -85,10 +89,10 @@ class Vocabulary:
         """What a text of nothing but letters may be."""
         read = plain_key(text)
         under = key_of_plain(read)
-        words = NOTHING
+        begins, ends = self._keys.go_on_from(read), self._keys_backwards.go_on_from(read[::-1])
         if under in self._by_key or text in self.words:
-            words = (*([text] if text in self.words else ()), *self._disguised(text, under))
-        return Plain(words, self._keys.go_on_from(read), self._keys_backwards.go_on_from(read[::-1]))
+            return Plain((*([text] if text in self.words else ()), *self._disguised(text, under)), begins, ends)
+        return _NO_WORDS[begins][ends]
 
     def begins(self, text: str) -> bool:
         """Whether a word that is looked for, or its disguise, may begin with a text and go on."""
@@ -159,10 +163,13 @@ class _Beginnings:
     def __init__(self, texts: Iterable[str]) -> None:
         self._ordered = sorted(texts)
         self._heads = frozenset(text[:_HEAD] for text in self._ordered)
+        self._short = frozenset(text[:length] for text in self._ordered for length in range(min(_HEAD, len(text))))
 
     def go_on_from(self, start: str) -> bool:
         """Whether a longer text begins with this one."""
-        if len(start) >= _HEAD and start[:_HEAD] not in self._heads:
+        if len(start) < _HEAD:
+            return start in self._short
+        if start[:_HEAD] not in self._heads:
             return False
         at = bisect_right(self._ordered, start)
         return at < len(self._ordered) and self._ordered[at].startswith(start)
