@@ -23,7 +23,7 @@ from safegen.spm.tensor_reading import TensorFile, read_tensors
 from safegen.spm.tensor_writing import write_tensors
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)  # tensors have no truth of being equal; files are told apart by their digests
 class SpmFile:
     """The content of one SPM file.
 

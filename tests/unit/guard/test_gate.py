@@ -86,3 +86,13 @@ def test_the_policys_own_words_open_a_gate_that_was_calibrated_for_others(base: 
     """A phrase that only the policy knows opens word by word, and is named."""
     item = _item(transport="calibrated", phrases=("moggy", "cat"))
     assert _opened(base, spm, "my old moggy", item)[2:5] == (1.0, "moggy", 1.0)
+
+
+def test_a_gatekeeper_is_asked_about_one_adapter_after_the_other(base: BaseModel, registry: Registry) -> None:
+    """Bundles of one size and of different adapters follow each other, as the prompts of an app do."""
+    keeper = Gatekeeper(base)
+    for name in ("cat", "pistol", "cat"):
+        item = _item(concept=name, adapter=f"sticker/{name}", phrases=(name,), transport="calibrated")
+        spm = registry.load_adapter(f"sticker/{name}", base=registry.base("sticker"))
+        openings, _ = keeper.open(f"a {name} in the style of noto", [(item, spm)])
+        assert (openings[0].phrase, openings[0].gamma) == (name, 1.0)
