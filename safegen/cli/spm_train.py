@@ -9,6 +9,7 @@ import json
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, cast
 
@@ -33,11 +34,19 @@ _UNJUDGED = 4
 """Pictures of a target where no judge looks at them."""
 
 
+class Method(StrEnum):
+    """How an SPM is made; as recipes name it."""
+
+    CLOSED_FORM = "closed-form"
+    LOOP = "loop"
+    RELEASED = "released"
+
+
 def train(
     recipes: Annotated[
-        list[str],
+        list[str] | None,
         typer.Argument(metavar="RECIPE...", help="Recipe files, or names of shipped ones, e.g. nudity or sticker/zoo."),
-    ],
+    ] = None,
     out: Annotated[Path, typer.Option(help="Folder for the adapters.")] = Path("runs/spm"),
     only: Annotated[list[str] | None, typer.Option(help="Ids of the recipes to take from a list.")] = None,
     steps: Annotated[int | None, typer.Option(min=1, help="Updates instead of the recipe's own number.")] = None,
@@ -45,6 +54,9 @@ def train(
     pictures: Annotated[int, typer.Option(min=0, help="Pictures of each target, bare and erased; 0 for none.")] = 20,
     picture_steps: Annotated[int | None, typer.Option(min=1, help="Denoising steps of a picture.")] = None,
     *,
+    recipe: Annotated[list[str] | None, typer.Option(help="The same as RECIPE, as an option.")] = None,
+    method: Annotated[Method | None, typer.Option(help="The method instead of the recipe's.")] = None,
+    device: Annotated[str, typer.Option(help="Where the base runs: cpu, cuda, cuda:1, mps.")] = "cpu",
     register: Annotated[bool, typer.Option("--register", help="Add the adapters to spm_models and its index.")] = False,
     force: Annotated[bool, typer.Option("--force", help="Train again what is finished.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON and nothing else.")] = False,
@@ -56,15 +68,19 @@ def train(
     from safegen.training.registration import register as add
     from safegen.training.registration import registered_recipe
 
+    named = [*(recipes or ()), *(recipe or ())]
+    if not named:
+        raise typer.BadParameter("name at least one", param_hint="RECIPE...")
     console = Console(stderr=True, quiet=as_json)
     registry = _registry(needed=register or not _is_model(base))
     if register and _is_model(base):
         raise typer.BadParameter("the base must be one of the registry", param_hint="--register")
     # A folder is stated by its name alone: adapters carry no paths of the machine they were trained on.
     name = Path(base).name if base is not None and _is_model(base) else base
-    changes = {key: value for key, value in (("steps", steps), ("base", name)) if value is not None}
-    files = [find_recipe(recipe) for recipe in recipes]
-    read = [(path, recipe.model_copy(update=changes)) for path in files for recipe in read_recipes(path)]
+    stated = (("steps", steps), ("base", name), ("method", method.value if method else None))
+    changes = {key: value for key, value in stated if value is not None}
+    files = [find_recipe(each) for each in named]
+    read = [(path, each.model_copy(update=changes)) for path in files for each in read_recipes(path)]
     read = _chosen(read, only)
     if register:
         for path in files:
@@ -73,14 +89,15 @@ def train(
     results: list[dict[str, object]] = []
     try:
         with _many(len(read), console) as advance:
-            for path, recipe in read:
-                if recipe.base not in benches:
-                    benches[recipe.base] = _bench(registry, base or recipe.base, out, _Drawing(pictures, picture_steps))
-                done = _one(recipe, benches[recipe.base], out, console, force=force)
+            for path, each in read:
+                if each.base not in benches:
+                    drawing = _Drawing(pictures, picture_steps)
+                    benches[each.base] = _bench(registry, base or each.base, device, out, drawing)
+                done = _one(each, benches[each.base], out, console, force=force)
                 results.append(done.shown())
                 if register:
-                    registry = add(registry, recipe, path, registry.base(recipe.base), done.trained, done.effect)
-                advance(recipe.id)
+                    registry = add(registry, each, path, registry.base(each.base), done.trained, done.effect)
+                advance(each.id)
     except KeyboardInterrupt:
         Console(stderr=True).print("interrupted and saved; the same command goes on from there")
         raise typer.Exit(_INTERRUPTED) from None
@@ -119,6 +136,7 @@ class _Done:
             "seconds": self.trained.seconds,
             "skipped": self.skipped,
             "measured": self.effect.measured() if self.effect else {},
+            "nothing_to_erase": self.effect is not None and not self.effect.target_before,
         }
 
 
@@ -143,7 +161,7 @@ def _registry(*, needed: bool) -> Registry:
     return Registry.open() if needed else Registry(folder=data_folder("spm_models"), index=Index())
 
 
-def _bench(registry: Registry, base: str, out: Path, drawing: _Drawing) -> _Bench:
+def _bench(registry: Registry, base: str, device: str, out: Path, drawing: _Drawing) -> _Bench:
     from safegen.data import folder_digest
     from safegen.evaluation.drawing import Sampler
     from safegen.evaluation.judge import Judge
@@ -153,11 +171,11 @@ def _bench(registry: Registry, base: str, out: Path, drawing: _Drawing) -> _Benc
 
     judge: Judge | None = None
     if _is_model(base):
-        model = cast("TrainableModel", load_base(Path(base), digest=folder_digest(Path(base))))
+        model = cast("TrainableModel", load_base(Path(base), digest=folder_digest(Path(base)), device=device))
         sampler = Sampler(model.size, drawing.steps or _STEPS, _GUIDANCE)
     else:
         entry = registry.base(base)
-        model = cast("TrainableModel", load_base(registry.folder_of(entry), digest=entry.digest))
+        model = cast("TrainableModel", load_base(registry.folder_of(entry), digest=entry.digest, device=device))
         sampler = Sampler(entry.size, drawing.steps or entry.steps, entry.guidance)
         if any(each.id == entry.id for each in registry.index.judges):
             judge = Judge.load(registry.folder_of(registry.judge(entry.id)))

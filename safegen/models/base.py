@@ -52,7 +52,7 @@ class TextReading:
     """A text as the base's text encoder reads it.
 
     Attributes:
-        states: (tokens, width) float32, the last hidden states, padding included.
+        states: (tokens, width) float32 on the CPU, the last hidden states, padding included.
         tokens: ids without start, end and padding.
         truncated: whether the text was longer than the encoder reads.
     """
@@ -107,10 +107,13 @@ class TrainableModel(BaseModel, Protocol):
         """Side of the pictures that the model was trained on, in pixels."""
 
     def encode(self, texts: Sequence[str]) -> torch.Tensor:
-        """Last hidden states (texts, tokens, width), float32."""
+        """Last hidden states (texts, tokens, width), float32, on the denoiser's device."""
 
     def noise(self, count: int, generator: torch.Generator) -> torch.Tensor:
-        """Latents of pure noise (count, channels, height, width), scaled as the first step expects them."""
+        """Latents of pure noise (count, channels, height, width), scaled as the first step expects them.
+
+        The generator is one of the CPU; the latents lie on the denoiser's device.
+        """
 
     def timesteps(self, steps: int) -> list[int]:
         """The time steps of a roll-out of that many steps, noisiest first."""

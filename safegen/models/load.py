@@ -19,11 +19,16 @@ _KNOWN = {
 """What `model_index.json` calls a pipeline, and the module and class here that drive it."""
 
 
-def load_base(folder: Path, *, digest: str) -> BaseModel:
+def load_base(folder: Path, *, digest: str, device: str = "cpu") -> BaseModel:
     """Load the base model in `folder`; its digest was checked by whoever resolved the folder.
 
+    Args:
+        folder: of diffusers' format.
+        digest: of the folder's files.
+        device: where the weights go and the denoiser runs, as torch names it: `cpu`, `cuda`, `cuda:1`, `mps`.
+
     Raises:
-        ModelError: no model there, or one of a family that safegen does not know.
+        ModelError: no model there, one of a family that safegen does not know, or no such device here.
     """
     index = folder / "model_index.json"
     try:
@@ -38,4 +43,4 @@ def load_base(folder: Path, *, digest: str) -> BaseModel:
         )
     module, name = _KNOWN[kind]
     family = getattr(import_module(f"safegen.models.{module}"), name)
-    return cast("BaseModel", family.load(folder, digest=digest))
+    return cast("BaseModel", family.load(folder, digest=digest, device=device))

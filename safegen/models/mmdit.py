@@ -51,7 +51,8 @@ class FlowModel(PipelineModel):
     def noise(self, count: int, generator: torch.Generator) -> torch.Tensor:
         """Latents of pure noise."""
         side = self._latent_size
-        return torch.randn(count, self.pipeline.vae.config.latent_channels, side, side, generator=generator)
+        latents = torch.randn(count, self.pipeline.vae.config.latent_channels, side, side, generator=generator)
+        return latents.to(self.device)
 
     def timesteps(self, steps: int) -> list[int]:
         """The time steps of a roll-out, rounded, noisiest first."""
@@ -74,7 +75,7 @@ class FlowModel(PipelineModel):
         return stepped
 
     def _times(self, timestep: int, count: int) -> torch.Tensor:
-        return torch.full((count,), self._exact.get(timestep, float(timestep)))
+        return torch.full((count,), self._exact.get(timestep, float(timestep)), device=self.device)
 
 
 class StableDiffusion3(FlowModel):
@@ -90,7 +91,7 @@ class StableDiffusion3(FlowModel):
     def encode(self, texts: Sequence[str]) -> torch.Tensor:
         """The three encoders' states and the pooled text, packed (texts, rows, width)."""
         states, _, pooled, _ = self.pipeline.encode_prompt(
-            list(texts), None, None, device="cpu", do_classifier_free_guidance=False
+            list(texts), None, None, device=self.device, do_classifier_free_guidance=False
         )
         return pack(states.float(), pooled.float())
 
@@ -126,7 +127,7 @@ class Flux(FlowModel):
     @torch.no_grad()
     def encode(self, texts: Sequence[str]) -> torch.Tensor:
         """T5's states and CLIP's pooled text, packed (texts, rows, width)."""
-        states, pooled, _ = self.pipeline.encode_prompt(list(texts), None, device="cpu")
+        states, pooled, _ = self.pipeline.encode_prompt(list(texts), None, device=self.device)
         return pack(states.float(), pooled.float())
 
     def predict(self, latents: torch.Tensor, timestep: int, states: torch.Tensor) -> torch.Tensor:
@@ -134,14 +135,14 @@ class Flux(FlowModel):
         states, pooled = unpack(states, self._pooled_width)
         tokens, ids = _patches(latents)
         transformer = self.pipeline.transformer
-        guidance = torch.ones(len(latents)) if transformer.config.guidance_embeds else None
+        guidance = torch.ones(len(latents), device=latents.device) if transformer.config.guidance_embeds else None
         prediction: torch.Tensor = transformer(
             hidden_states=tokens,
             encoder_hidden_states=states,
             pooled_projections=pooled,
             timestep=self._times(timestep, len(latents)) / 1000,
-            img_ids=ids,
-            txt_ids=torch.zeros(states.shape[1], 3),
+            img_ids=ids.to(latents.device),
+            txt_ids=torch.zeros(states.shape[1], 3, device=latents.device),
             guidance=guidance,
         ).sample
         return _unpatched(prediction, latents.shape)

@@ -2,7 +2,8 @@
 
 Invariants: weights are kept as float32; pictures are a function of (weights, request) and nothing else; a pipeline's
 own safety checker and watermark are off, since policies decide here; no file is fetched and no code of a model's folder
-is run.
+is run. Noise is drawn on the CPU and then moved, so that a seed means the same noise on every device; readings lie on
+the CPU, where gates compare them; what the denoiser takes and gives lies where its weights do.
 """
 
 from __future__ import annotations
@@ -38,16 +39,17 @@ class PipelineModel(ABC):
         self._targets = self._find_targets()
 
     @classmethod
-    def load(cls, folder: Path, *, digest: str) -> Self:
-        """Load from a folder.
+    def load(cls, folder: Path, *, digest: str, device: str = "cpu") -> Self:
+        """Load from a folder onto a device.
 
         Raises:
-            ModelError: a part is missing or damaged.
+            ModelError: a part is missing or damaged, or the device is not there.
         """
         from diffusers import DiffusionPipeline
         from diffusers.utils import logging as diffusers_logging
         from transformers.utils import logging as transformers_logging
 
+        usable_device(device)
         diffusers_logging.disable_progress_bar()
         transformers_logging.disable_progress_bar()
         try:
@@ -62,6 +64,8 @@ class PipelineModel(ABC):
         except Exception as error:
             raise ModelError(f"the base model cannot be loaded: {error}", where=str(folder)) from error
         pipeline.set_progress_bar_config(disable=True)
+        if device != "cpu":
+            pipeline.to(device)
         model = cls(pipeline, digest=digest)
         words = folder / _VOCABULARY
         model.vocabulary_file = words if words.is_file() else None
@@ -71,6 +75,11 @@ class PipelineModel(ABC):
     def encoder_digest(self) -> str:
         """`sha256:<hex>` over the text encoders that `read` uses, and their tokenizers."""
         return text_encoder_digest(self._readers())
+
+    @property
+    def device(self) -> torch.device:
+        """Where the denoiser's weights lie."""
+        return next(self.denoiser.parameters()).device
 
     @property
     @abstractmethod
@@ -91,7 +100,7 @@ class PipelineModel(ABC):
     def read(self, texts: Sequence[str]) -> list[TextReading]:
         """Encode texts with the CLIP encoders, one row of states each, several encoders side by side."""
         readers = self._readers()
-        states = torch.cat([self._clip_states(*reader, texts) for reader in readers], dim=-1)
+        states = torch.cat([self._clip_states(*reader, texts) for reader in readers], dim=-1).cpu()
         tokenizer = readers[0][0]
         plain = [tuple(tokenizer(text, add_special_tokens=False).input_ids) for text in texts]
         room = tokenizer.model_max_length - 2
@@ -102,7 +111,7 @@ class PipelineModel(ABC):
 
     @torch.no_grad()
     def _clip_states(self, tokenizer: Any, encoder: Any, texts: Sequence[str]) -> torch.Tensor:
-        states: torch.Tensor = encoder(input_ids=token_ids(tokenizer, texts)).last_hidden_state.float()
+        states: torch.Tensor = encoder(input_ids=token_ids(tokenizer, texts).to(self.device)).last_hidden_state.float()
         return states
 
     def draw(self, request: DrawRequest, *, progress: Callable[[int, int], None] | None = None) -> Drawing:
@@ -143,6 +152,22 @@ class PipelineModel(ABC):
         """Side of the pictures that the model was trained on, in pixels."""
         config: Any = self.denoiser.config
         return int(config.sample_size * self.pipeline.vae_scale_factor)
+
+
+def usable_device(name: str) -> torch.device:
+    """The device of that name.
+
+    Raises:
+        ModelError: torch knows no such device, or cannot use it on this machine.
+    """
+    try:
+        torch.empty(0, device=name)
+    except (RuntimeError, AssertionError, NotImplementedError) as error:
+        reason = str(error).splitlines()[0]
+        raise ModelError(
+            f"the device {name!r} cannot be used here: {reason}", hint="`cpu` always can; others: cuda, cuda:1, mps"
+        ) from error
+    return torch.device(name)
 
 
 def token_ids(tokenizer: Any, texts: Sequence[str]) -> torch.Tensor:

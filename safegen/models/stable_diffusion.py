@@ -38,7 +38,7 @@ class UNetModel(PipelineModel):
         """Latents of pure noise."""
         unet = self.pipeline.unet.config
         latents = torch.randn(count, unet.in_channels, unet.sample_size, unet.sample_size, generator=generator)
-        scaled: torch.Tensor = latents * self._rollout.init_noise_sigma
+        scaled: torch.Tensor = latents.to(self.device) * self._rollout.init_noise_sigma
         return scaled
 
     def timesteps(self, steps: int) -> list[int]:
@@ -67,7 +67,7 @@ class StableDiffusion(UNetModel):
 
     def encode(self, texts: Sequence[str]) -> torch.Tensor:
         """Last hidden states (texts, tokens, width)."""
-        return torch.stack([reading.states for reading in self.read(texts)])
+        return self._clip_states(*self._readers()[0], texts)
 
     def predict(self, latents: torch.Tensor, timestep: int, states: torch.Tensor) -> torch.Tensor:
         """The UNet's prediction, epsilon or v as it was trained."""

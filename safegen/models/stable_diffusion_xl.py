@@ -28,7 +28,7 @@ class StableDiffusionXL(UNetModel):
     @torch.no_grad()
     def _clip_states(self, tokenizer: Any, encoder: Any, texts: Sequence[str]) -> torch.Tensor:
         # The UNet reads the layer before the last.
-        layers = encoder(input_ids=token_ids(tokenizer, texts), output_hidden_states=True).hidden_states
+        layers = encoder(input_ids=token_ids(tokenizer, texts).to(self.device), output_hidden_states=True).hidden_states
         states: torch.Tensor = layers[-2].float()
         return states
 
@@ -36,7 +36,7 @@ class StableDiffusionXL(UNetModel):
     def encode(self, texts: Sequence[str]) -> torch.Tensor:
         """Both encoders' states and the pooled text, packed (texts, rows, width)."""
         states, _, pooled, _ = self.pipeline.encode_prompt(
-            list(texts), device="cpu", num_images_per_prompt=1, do_classifier_free_guidance=False
+            list(texts), device=self.device, num_images_per_prompt=1, do_classifier_free_guidance=False
         )
         return pack(states.float(), pooled.float())
 
@@ -44,7 +44,7 @@ class StableDiffusionXL(UNetModel):
         """The UNet's prediction for an uncropped picture of the latents' own size."""
         states, pooled = unpack(states, self.pipeline.text_encoder_2.config.projection_dim)
         height, width = (int(side) * self.pipeline.vae_scale_factor for side in latents.shape[-2:])
-        sizes = torch.tensor([height, width, 0, 0, height, width], dtype=latents.dtype)
+        sizes = torch.tensor([height, width, 0, 0, height, width], dtype=latents.dtype, device=latents.device)
         prediction: torch.Tensor = self.pipeline.unet(
             latents.contiguous(memory_format=torch.channels_last),
             timestep,

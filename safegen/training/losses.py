@@ -83,5 +83,5 @@ def with_empty_anchor(probabilities: torch.Tensor) -> torch.Tensor:
         (targets, 1 + anchors), rows summing to 1.
     """
     share = _EMPTY_SHARE if probabilities.shape[1] else 1.0
-    empty = torch.full((len(probabilities), 1), share)
+    empty = torch.full((len(probabilities), 1), share, device=probabilities.device)
     return torch.cat([empty, probabilities * (1 - share)], dim=1)

@@ -97,11 +97,11 @@ def noise_anchors(target: torch.Tensor, count: int, generator: torch.Generator) 
     Returns:
         (count, tokens, width).
     """
-    flat = target.flatten()
+    flat = target.flatten().cpu()
     kept: list[torch.Tensor] = []
     while len(kept) < count:
         noise = F.normalize(torch.randn(flat.shape, generator=generator), dim=0)
         length = 0.8 + 0.4 * torch.rand((), generator=generator)
         if torch.rand((), generator=generator) < 1 - F.cosine_similarity(noise, flat, dim=0):
             kept.append((noise * length * flat.norm()).reshape(target.shape[1:]))
-    return torch.stack(kept)
+    return torch.stack(kept).to(target.device)

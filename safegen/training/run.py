@@ -69,11 +69,13 @@ class Run:
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(recipe.seed)
             self.membranes = MembraneSet(base.targets(), rank=recipe.rank, alpha=recipe.alpha)
+        self._empty = base.encode([""])
+        # Drawn on the CPU, like all that is random, and moved to where the denoiser runs.
+        self.membranes.to(self._empty.device)
         self._optimiser = torch.optim.AdamW(self.membranes.parameters(), recipe.rate, weight_decay=0.0)
         pairs = recipe.pairs()
         texts = list(dict.fromkeys(text for pair in pairs for text in pair))
         refuse_truncated(texts, read_all(base, texts))
-        self._empty = base.encode([""])
         self._targets = _encode(base, [target for target, _ in pairs])
         self._surrogates = _encode(base, [surrogate for _, surrogate in pairs])
         prompts = recipe.anchor_prompts()
@@ -81,7 +83,7 @@ class Run:
         odds = anchor_probabilities(self._targets, anchors, recipe.anchor_alpha)
         with_empty = recipe.anchor_empty or not prompts
         self._anchors = torch.cat([self._empty, anchors]) if with_empty else anchors
-        self._odds = with_empty_anchor(odds) if with_empty else odds
+        self._odds = (with_empty_anchor(odds) if with_empty else odds).cpu()
 
     def start_from(self, solution: Solution) -> None:
         """Begin with solved membranes; those of other layers begin with nothing, as ever."""

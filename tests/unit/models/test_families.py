@@ -147,6 +147,27 @@ def test_a_saved_pipeline_loads_as_its_family(family: str, tmp_path: Path) -> No
     assert torch.allclose(predicted(loaded), predicted(model), atol=1e-5)
 
 
+@families
+def test_all_that_the_denoiser_takes_and_gives_lies_on_its_device(family: str) -> None:
+    """On a device that refuses to be mixed with the CPU, a step of a roll-out runs to its end."""
+    with torch.random.fork_rng(devices=[]):
+        model = BUILDERS[family]()
+    model.pipeline.to("meta")  # computes shapes and devices, no values
+    with torch.no_grad():
+        latents, states = model.noise(2, torch.Generator().manual_seed(0)), model.encode(TEXTS)
+        timestep = model.timesteps(4)[1]
+        stepped = model.step(model.predict(latents, timestep, states), timestep, latents)
+    assert {each.device.type for each in (latents, states, stepped)} == {"meta"}
+
+
+def test_a_device_that_is_not_there_is_refused(tmp_path: Path) -> None:
+    """An unknown device, or one that this machine lacks, is an error with a hint, before anything is loaded."""
+    family_model("sd1").pipeline.save_pretrained(tmp_path)
+    for name in ("nonsense", "cuda:99", "mps:7"):
+        with pytest.raises(ModelError, match=f"{name}.*cannot be used here"):
+            load_base(tmp_path, digest=DIGEST, device=name)
+
+
 def test_folders_that_hold_no_known_model_are_refused(tmp_path: Path) -> None:
     """No index, an unreadable one, an unknown pipeline, a pipeline with code of its own, a missing part."""
     index = tmp_path / "model_index.json"
