@@ -1,10 +1,11 @@
 """What safegen's membranes cost beside the bare pipeline, diffusers with PEFT, and the SPM authors' script.
 
-1,000 SPMs with a layer for every target are installed, and 0, 1, 8 or 32 of them are open for a prompt; or four prompts
-with different open sets stand in one batch. Contestants take turns; each is compared with the bare runs of its own
-round. The sticker base draws whole pictures. On the UNet of SD 1.4's size, one step and what is done once for a prompt
-are timed separately, since 20 steps would take a minute; the ratio is that of once + 20 steps to 20 bare steps, without
-text encoder and decoder, which would make it smaller. Memory is what a visit adds at its peak to what is there already.
+1,000 SPMs are installed, and 0, 1, 8 or 32 of them are open for a prompt; or four prompts with different open sets
+stand in one batch. Contestants take turns; each is compared with a bare run right before or after its own, since a
+machine's speed drifts; peers join every few rounds. The sticker base draws whole pictures under SPMs of its zoo. On the
+UNet of SD 1.4's size, SPMs have a layer for every target, as the paper's have; one step and what is done once for a
+prompt are timed separately, since 20 steps would take a minute; the ratio is that of once + 20 steps to 20 bare steps,
+without text encoder and decoder, which would make it smaller. Memory is what a visit adds at its peak to what is there.
 The gate's own time is not in here; gate.py has it.
 
     python benchmarks/overhead.py                  everything; about 9 minutes on two quiet cores
@@ -34,7 +35,8 @@ from reporting import RESULTS, Bar, Report
 
 from safegen.models import DrawRequest, load_base
 from safegen.models.stable_diffusion import unet_targets
-from safegen.spm import Attached, Registry, attach
+from safegen.spm import Attached, Registry, SpmFile, attach
+from safegen.spm.layers import layer_name
 
 INSTALLED, DISTINCT = 1000, 32
 COUNTS = (0, 1, 8, 32)
@@ -55,6 +57,11 @@ class Contestant:
     step: Callable[[], object]
     bare: str
     lazy: bool = False
+    peer: bool = False
+
+
+Turn = dict[str, tuple[Timed, Timed]]
+"""What each contestant took in one round, and what the bare run beside it took."""
 
 
 @dataclass
@@ -65,45 +72,61 @@ class Part:
     steps: int
     contestants: list[Contestant]
     identical: bool
-    rounds: list[dict[str, Timed]] = field(default_factory=list)
+    peers_every: int
+    rounds: list[Turn] = field(default_factory=list)
     peaks: dict[str, float] = field(default_factory=dict)
 
-    def total(self, turn: dict[str, Timed], name: str) -> float:
-        """Seconds of one prompt (or batch) in one round."""
-        return turn[name].once + self.steps * turn[name].step
+    def total(self, timed_: Timed) -> float:
+        """Seconds of one prompt (or batch)."""
+        return timed_.once + self.steps * timed_.step
 
-    def ratio(self, name: str, other: str) -> float:
-        """Median over rounds of one contestant's time to another's."""
-        return statistics.median(self.total(turn, name) / self.total(turn, other) for turn in self.rounds)
+    def to_bare(self, name: str) -> list[float]:
+        """One contestant's time to that of the bare run beside it, in each round that it took part in."""
+        pairs = [turn[name] for turn in self.rounds if name in turn]
+        return [self.total(own) / self.total(bare) for own, bare in pairs]
+
+    def ratio(self, name: str, peer: str) -> float:
+        """Median over rounds of one contestant's time to a peer's, each by the bare run beside it."""
+        both = [turn for turn in self.rounds if peer in turn]
+        return statistics.median(self._relative(turn, name) / self._relative(turn, peer) for turn in both)
+
+    def _relative(self, turn: Turn, name: str) -> float:
+        own, bare = turn[name]
+        return self.total(own) / self.total(bare)
 
     def run(self, rounds: int, budget_s: float, clock: Clock) -> None:
         """Let all take turns, in an order that shifts, for so many rounds or until the time is used up."""
         started = time.monotonic()
+        by_name = {each.name: each for each in self.contestants}
         for number in range(rounds):
-            turn = {}
+            turn: Turn = {}
             for each in self.contestants[number % 3 :] + self.contestants[: number % 3]:
-                turn[each.name], peak = with_peak(
-                    lambda each=each: timed(each.ready, each.step, lazy=each.lazy, clock=clock)
-                )
-                self.peaks[each.name] = max(peak, self.peaks.get(each.name, 0.0))
+                if each.peer and number % self.peers_every:
+                    continue
+                pair = [by_name[each.bare], each][:: 1 if number % 2 else -1]
+                visits = {one is each: self._visit(one, clock) for one in pair}
+                turn[each.name] = visits[True], visits.get(False, visits[True])
             self.rounds.append(turn)
             spent = time.monotonic() - started
             print(f"{self.name}: round {number + 1}, {spent:.0f} s", file=sys.stderr, flush=True)
             if number >= 2 and spent * (number + 2) / (number + 1) > budget_s:
                 break
 
+    def _visit(self, each: Contestant, clock: Clock) -> Timed:
+        found, peak = with_peak(lambda: timed(each.ready, each.step, lazy=each.lazy, clock=clock))
+        self.peaks[each.name] = max(peak, self.peaks.get(each.name, 0.0))
+        return found
+
     def rows(self) -> list[list[Any]]:
         """The table: seconds once and a step, the ratio to bare, and memory at the peak beyond what was there."""
         found = []
         for each in self.contestants:
-            once, step = (
-                statistics.median(getattr(turn[each.name], what) for turn in self.rounds) for what in ("once", "step")
-            )
-            ratio = self.ratio(each.name, each.bare)
-            spread = sorted(self.total(turn, each.name) / self.total(turn, each.bare) for turn in self.rounds)
-            found.append(
-                [each.name, once, step, ratio, f"{spread[0]:.3f}-{spread[-1]:.3f}", round(self.peaks[each.name])]
-            )
+            visits = [turn[each.name][0] for turn in self.rounds if each.name in turn]
+            once, step = (statistics.median(getattr(one, what) for one in visits) for what in ("once", "step"))
+            ratios = sorted(self.to_bare(each.name))
+            spread = f"{ratios[0]:.3f}-{ratios[-1]:.3f}"
+            peak = round(self.peaks[each.name])
+            found.append([each.name, len(visits), once, step, statistics.median(ratios), spread, peak])
         return found
 
     def in_turn(self, peer: str, counts: Sequence[int]) -> float:
@@ -111,22 +134,28 @@ class Part:
 
         The peer's time for n open SPMs is that of the largest measured number that is not greater: to its advantage.
         """
-        measured = [each for each in COUNTS if f"{peer}, {each} open" in self.rounds[0]]
+        both = [turn for turn in self.rounds if f"{peer}, {COUNTS[-1]} open" in turn]
+        measured = [each for each in COUNTS if f"{peer}, {each} open" in both[0]]
         names = [f"{peer}, {max(each for each in measured if each <= count)} open" for count in counts]
         return statistics.median(
-            self.total(turn, "safegen, four mixed") / sum(self.total(turn, name) for name in names)
-            for turn in self.rounds
+            self.total(turn["safegen, four mixed"][0]) / sum(self.total(turn[name][0]) for name in names)
+            for turn in both
         )
 
 
 def contestants(
-    unet: torch.nn.Module, step: Callable[[torch.nn.Module, int], object], *, steps: int, lazy: bool
+    unet: torch.nn.Module,
+    distinct: Sequence[SpmFile],
+    step: Callable[[torch.nn.Module, int], object],
+    *,
+    steps: int,
+    lazy: bool,
 ) -> list[Contestant]:
     """All contestants on one model; `step(unet, prompts)` runs the model for so many prompts."""
     targets = unet_targets(unet)
-    distinct = random_spms(targets, DISTINCT)
     installed = [distinct[number % DISTINCT] for number in range(INSTALLED)]
-    peers = {"PEFT": Peft(unet, targets, distinct), "script": Released(unet, targets, distinct)}
+    touched = {name: module for name, module in targets.items() if layer_name(name) in distinct[0].layers}
+    peers = {"PEFT": Peft(unet, touched, distinct), "script": Released(unet, touched, distinct)}
 
     def ours(gammas: Sequence[float | list[float]]) -> AbstractContextManager[int]:
         spms = [Attached(spm, gamma) for spm, gamma in zip(installed, gammas, strict=True)]
@@ -141,7 +170,7 @@ def contestants(
         for count in COUNTS:
             gammas = open_from(0, count, total=DISTINCT)
             run, ready = (lambda p=peer: step(p.unet, 1)), (lambda p=peer, g=gammas: p.attach(g))
-            found.append(Contestant(f"{name}, {count} open", ready, run, "bare"))
+            found.append(Contestant(f"{name}, {count} open", ready, run, "bare", peer=True))
     found.append(Contestant("bare, four", nullcontext, lambda: step(unet, 4), "bare, four"))
     found.append(Contestant("safegen, four mixed", lambda: ours(mixed), lambda: step(unet, 4), "bare, four", lazy=lazy))
     return found
@@ -161,9 +190,9 @@ def sticker(*, steps: int) -> Part:
         return [image.tobytes() for image in base.draw(request).images]
 
     unet = pipeline.unet
-    part = Part("sticker", 1, contestants(unet, draw, steps=steps, lazy=False), identical=False)
-    part.identical = _identical(part.contestants)
-    return part
+    spms = [registry.load_adapter(each.id, base=entry) for each in registry.index.adapters[:DISTINCT]]
+    everyone = contestants(unet, spms, draw, steps=steps, lazy=False)
+    return Part("sticker", 1, everyone, identical=_identical(everyone), peers_every=5)
 
 
 def sd14(*, small: bool) -> Part:
@@ -181,8 +210,9 @@ def sd14(*, small: bool) -> Part:
 
     # The script's network costs the same however many SPMs are in its sum, PEFT's nothing when disabled.
     left_out = {"PEFT, 0 open", "script, 0 open"}
-    everyone = [each for each in contestants(unet, step, steps=STEPS, lazy=True) if each.name not in left_out]
-    return Part("sd14", STEPS, everyone, identical=_identical(everyone))
+    spms = random_spms(unet_targets(unet), DISTINCT)
+    everyone = [each for each in contestants(unet, spms, step, steps=STEPS, lazy=True) if each.name not in left_out]
+    return Part("sd14", STEPS, everyone, identical=_identical(everyone), peers_every=3)
 
 
 def _identical(everyone: Sequence[Contestant]) -> bool:
@@ -222,9 +252,17 @@ def measured(part: str, *, quick: bool, clock: Clock) -> dict[str, Any]:
         report.tables.append(overhead_ways.table(report, quick=quick))
     else:
         run = sticker(steps=6 if quick else STEPS) if part == "sticker" else sd14(small=quick)
-        rounds, budget_s = (2, 20.0) if quick else (9, 110.0 if part == "sticker" else 330.0)
+        rounds, budget_s = (2, 20.0) if quick else (25, 200.0) if part == "sticker" else (9, 330.0)
         run.run(rounds, budget_s, clock)
-        heads = ("who", "once, s", f"{'picture' if part == 'sticker' else 'step'}, s", "ratio to bare", "range", "MB")
+        heads = (
+            "who",
+            "runs",
+            "once, s",
+            f"{'picture' if part == 'sticker' else 'step'}, s",
+            "ratio to bare",
+            "range",
+            "MB",
+        )
         title = f"{part}: {len(run.rounds)} rounds, {run.steps} of these a prompt"
         report.tables.append((title, heads, run.rows()))
         _bars(report, run)
@@ -238,8 +276,9 @@ def measured(part: str, *, quick: bool, clock: Clock) -> dict[str, Any]:
 def _bars(report: Report, run: Part) -> None:
     report.at_least(f"{run.name}: 0 open gives the bare bits", float(run.identical), 1, "yes")
     for count, bar in BARS.items():
-        report.at_most(f"{run.name}: {count} open / bare", run.ratio(f"safegen, {count} open", "bare"), bar, "ratio")
-    mixed = run.ratio("safegen, four mixed", "bare, four")
+        ratio = statistics.median(run.to_bare(f"safegen, {count} open"))
+        report.at_most(f"{run.name}: {count} open / bare", ratio, bar, "ratio")
+    mixed = statistics.median(run.to_bare("safegen, four mixed"))
     if run.name == "sd14":
         report.at_most("sd14: mixed batch of 4 / bare", mixed, MIXED_BAR, "ratio")
     for peer in ("PEFT", "script"):
