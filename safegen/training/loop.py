@@ -60,6 +60,7 @@ def train(
             if time.monotonic() - saved >= save_seconds:
                 run.save(path, done, spent + time.monotonic() - began)
                 saved = time.monotonic()
+        run.close()
     except KeyboardInterrupt:
         # The round under way is half done: go back to where it began.
         run.rewind(state)
@@ -78,8 +79,8 @@ def train(
         run.losses,
         spent + time.monotonic() - began,
         eta=run.eta,
-        anchor_weight=recipe.anchor_weight,
-        extra=extra,
+        anchor_weight=run.anchor_weight,
+        extra={**({} if run.drift is None else {"drift": f"{run.drift:.4f}"}), **(extra or {})},
     )
     path.unlink(missing_ok=True)
     return trained

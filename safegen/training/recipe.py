@@ -75,6 +75,20 @@ class Rollout(_Closed):
         return self
 
 
+class Adversarial(_Closed):
+    """Prompts that the loop finds itself, to erase what lies near the targets as well.
+
+    Attributes:
+        steps: gradient steps of one attack, each a pass forward and back.
+        radius: how far the state of a token may move, as a share of its length.
+        share: of the targets of an update that are attacked, rounded up.
+    """
+
+    steps: int = Field(default=3, ge=1, le=100)
+    radius: Share = Field(default=0.2, gt=0, le=1)
+    share: Share = Field(default=0.5, gt=0, le=1)
+
+
 class Recipe(_Closed):
     """All that makes an SPM; together with the base model's digest it determines the trained values.
 
@@ -96,8 +110,9 @@ class Recipe(_Closed):
         neighbours: templates among which the nearest are looked for and measured; the anchors if there are none.
         eta: how far to push beyond the surrogate, away from the target (Eq. 4); None for the method's own, 0 in closed
             form and 1 in the loop.
-        drift: how much anchors may change, as a share, e.g. `3 %`; the closed form finds the anchors' weight for it.
-        anchor_weight: lambda, the weight of Latent Anchoring (Eq. 8).
+        drift: how much anchors may change, as a share, e.g. `3 %`: in the closed form, which finds the anchors' weight
+            for it, their keys and values; in the loop, if `anchor_weight` is `budget`, the predictions for them.
+        anchor_weight: lambda, the weight of Latent Anchoring (Eq. 8), of the loop; `budget` to find it for `drift`.
         anchor_alpha: how strongly anchors unlike the target are preferred (Eq. 6); 0 for not at all.
         rank: rank of each membrane.
         alpha: scale numerator of each membrane.
@@ -106,6 +121,7 @@ class Recipe(_Closed):
         rate: peak learning rate.
         seed: of all randomness.
         rollout: how noisy latents are made.
+        adversarial: attacks on the membranes during the loop; none without.
     """
 
     id: str = Field(pattern=r"^[a-z0-9-]+(/[a-z0-9-]+)*$")
@@ -125,7 +141,7 @@ class Recipe(_Closed):
     neighbours: tuple[str, ...] = ()
     eta: float | None = Field(default=None, ge=0, allow_inf_nan=False)
     drift: Share = Field(default=0.03, gt=0, le=1)
-    anchor_weight: float = Field(default=10.0, ge=0, allow_inf_nan=False)
+    anchor_weight: Annotated[float, Field(ge=0, allow_inf_nan=False)] | Literal["budget"] = 10.0
     anchor_alpha: float = Field(default=1.0, ge=0, allow_inf_nan=False)
     rank: int = Field(default=1, ge=1, le=256)
     alpha: float = Field(default=1.0, gt=0, allow_inf_nan=False)
@@ -134,6 +150,7 @@ class Recipe(_Closed):
     rate: float = Field(default=3e-3, gt=0, allow_inf_nan=False)
     seed: int = Field(default=0, ge=0)
     rollout: Rollout = Rollout()
+    adversarial: Adversarial | None = None
 
     @model_validator(mode="after")
     def _makes_sense(self) -> Recipe:

@@ -15,6 +15,7 @@ import math
 import torch
 from torch.nn import functional as F
 
+from safegen.errors import TrainingError
 from safegen.models import TrainableModel
 from safegen.training.losses import anchoring_loss, erasing_loss
 from safegen.training.recipe import Recipe
@@ -30,6 +31,13 @@ class ReleasedRun(Run):
     """A run of the released loop: one target, one surrogate, batch 1, its own learning rate schedule."""
 
     def __init__(self, recipe: Recipe, base: TrainableModel) -> None:
+        for field, stated in (("adversarial", recipe.adversarial), ("anchor_weight", recipe.anchor_weight == "budget")):
+            if stated:
+                raise TrainingError(
+                    f"the released loop knows nothing of what `{field}` asks for",
+                    where=recipe.id,
+                    hint="leave it out, or train with `method: loop`",
+                )
         super().__init__(recipe, base)
         self._target, self._surrogate = self._targets[:1], self._surrogates[:1]
 
@@ -47,7 +55,7 @@ class ReleasedRun(Run):
         if not math.isfinite(sum(self.losses)):
             raise DivergedError(f"the losses are not finite at update {first + 1}", where=recipe.id)
         if report:
-            report(Progress(first + 1, recipe.steps, *self.losses, rate))
+            report(Progress(first + 1, recipe.steps, *self.losses, rate, self.anchor_weight))
         return first + 1
 
     def _released_update(self, latents: torch.Tensor, timestep: int, anchors: torch.Tensor) -> tuple[float, float]:
@@ -63,7 +71,7 @@ class ReleasedRun(Run):
         erasing = erasing_loss(erased, positive, neutral, self.eta)
         anchoring = anchoring_loss(anchored, bare)
         self._optimiser.zero_grad(set_to_none=True)
-        (erasing + self.recipe.anchor_weight * anchoring).backward()  # type: ignore[no-untyped-call]
+        (erasing + self.anchor_weight * anchoring).backward()  # type: ignore[no-untyped-call]
         self._optimiser.step()
         return float(erasing.detach()), float(anchoring.detach())
 

@@ -20,8 +20,8 @@ def tensorboard(folder: Path) -> Iterator[Report]:
     writer = SummaryWriter(str(folder))
 
     def write(progress: Progress) -> None:
-        for name, value in (("erasing", progress.erasing), ("anchoring", progress.anchoring), ("rate", progress.rate)):
-            writer.add_scalar(name, value, progress.done)
+        for name in ("erasing", "anchoring", "rate", "anchor_weight"):
+            writer.add_scalar(name, getattr(progress, name), progress.done)
 
     try:
         yield write
