@@ -26,10 +26,10 @@ SD14 = {
 """CompVis/stable-diffusion-v1-4, unet/config.json, where it differs from the class's defaults."""
 
 
-def sd14_unet() -> nn.Module:
-    """The real configuration with random weights of a sensible size; 859.5 M parameters."""
+def sd14_unet(**changes: Any) -> UNet2DConditionModel:
+    """The real configuration with random weights of a sensible size; 859.5 M parameters, unless changed."""
     with torch.device("meta"):
-        unet = UNet2DConditionModel(**SD14)
+        unet = UNet2DConditionModel(**{**SD14, **changes})
     unet = unet.to_empty(device="cpu")
     for name, parameter in unet.named_parameters():
         if parameter.dim() > 1:
