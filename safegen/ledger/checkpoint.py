@@ -25,6 +25,7 @@ KEY_ID_BYTES = 4
 _SIGNATURE_MARK = "\u2014 "
 _BODY_LINES = 3
 _MAXIMUM_SIGNATURES = 64
+_CONTROL = re.compile(r"[\x00-\x09\x0b-\x1f]")
 _DECIMAL = re.compile(r"0|[1-9][0-9]{0,18}")
 
 
@@ -178,7 +179,7 @@ def _identity(key: VerifierKey) -> tuple[str, bytes]:
 
 def _split_note(text: str) -> tuple[str, list[tuple[str, bytes]]]:
     """Part a signed note into its signed body and its signatures (name, key id || signature)."""
-    if any(letter < " " and letter != "\n" for letter in text):
+    if _CONTROL.search(text):
         raise _malformed("it holds control characters")
     head, separator, tail = text.rpartition("\n\n")
     lines = tail.split("\n")

@@ -28,8 +28,8 @@ from safegen.ledger.folder import (
 from safegen.ledger.heads import Heads, check_extends
 from safegen.ledger.parts import Decider, SealedText, parse_timestamp, timestamp
 from safegen.ledger.publishing import CheckpointSink, FileSink, Publisher, Witness
-from safegen.ledger.reader import LedgerReader, build_receipt
-from safegen.ledger.record import Pruned, Record, Recovered, canonical_bytes
+from safegen.ledger.reader import LedgerReader, build_receipt, receipt_of
+from safegen.ledger.record import Pruned, Record, Recovered, canonical_bytes, request_of
 from safegen.ledger.retention import first_not_older, remove_bodies
 from safegen.ledger.sealing import PromptKeys, SealedField
 from safegen.ledger.streams import EventStreams
@@ -193,7 +193,7 @@ class Ledger(LedgerReader):
         self._emit(entries, (record for record, _ in prepared))
         self._publisher.soon(head)
         with self._store.reading() as reader:
-            return build_receipt(reader, entries[-1].index, head)
+            return receipt_of(reader, request_of(prepared[-1][0]), entries[-1], head)
 
     def checkpoint(self) -> Checkpoint:
         """Sign the head of the tree over all durable entries, keep it, and publish it as the file `checkpoint`.

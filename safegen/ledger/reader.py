@@ -153,12 +153,17 @@ class LedgerReader:
 def build_receipt(reader: Reader, index: int, head: Checkpoint) -> Receipt:
     """The proof of an entry below the size of a checkpoint."""
     row = reader.rows(index, index + 1)[0]
-    path = reader.inclusion_proof(index, head.size)
+    return receipt_of(reader, row.request_id, row.entry, head)
+
+
+def receipt_of(reader: Reader, request_id: str | None, entry: Entry, head: Checkpoint) -> Receipt:
+    """The same for an entry at hand."""
+    path = reader.inclusion_proof(entry.index, head.size)
     return Receipt(
         origin=head.origin,
-        request_id=row.request_id,
-        index=index,
-        leaf_hash=row.entry.leaf_hash.hex(),
+        request_id=request_id,
+        index=entry.index,
+        leaf_hash=entry.leaf_hash.hex(),
         tree_size=head.size,
         path=tuple(step.hex() for step in path),
         checkpoint=head.text,
