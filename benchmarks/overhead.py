@@ -1,12 +1,13 @@
 """What safegen's membranes cost beside the bare pipeline, diffusers with PEFT, and the SPM authors' script.
 
 1,000 SPMs are installed, and 0, 1, 8 or 32 of them are open for a prompt; or four prompts with different open sets
-stand in one batch. Contestants take turns; each is compared with a bare run right before or after its own, since a
-machine's speed drifts; peers join every few rounds. The sticker base draws whole pictures under SPMs of its zoo. On the
-UNet of SD 1.4's size, SPMs have a layer for every target, as the paper's have; one step and what is done once for a
-prompt are timed separately, since 20 steps would take a minute; the ratio is that of once + 20 steps to 20 bare steps,
-without text encoder and decoder, which would make it smaller. Memory is what a visit adds at its peak to what is there.
-The gate's own time is not in here; gate.py has it.
+stand in one batch. Every step of a contestant has a bare step right before or after it, by a copy of the model that
+shares its parameters, and is compared with that one alone, since a machine's speed drifts. The sticker base draws whole
+pictures under SPMs of its zoo. On the UNet of SD 1.4's size, SPMs have a layer for every target, as the paper's have;
+steps and what is done once for a prompt are timed separately, since 20 steps would take a minute; the ratio is that of
+once + 20 steps to 20 bare steps, without text encoder and decoder, which would make it smaller. Memory is what a prompt
+adds at its peak to what is there. The process keeps freed memory (`keep_freed_memory`), for all alike. The gate's own
+time is not in here; gate.py has it.
 
     python benchmarks/overhead.py                  everything; about 9 minutes on two quiet cores
     python benchmarks/overhead.py --only sd14      one part: sticker, sd14, import or model; other parts are kept
@@ -21,7 +22,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from typing import Annotated, Any
 
@@ -29,7 +30,7 @@ import overhead_ways
 import peft
 import torch
 import typer
-from overhead_models import Clock, Timed, open_from, random_spms, sd14_unet, timed, with_peak
+from overhead_models import Clock, Visit, keep_freed_memory, open_from, peak_of, random_spms, sd14_unet, twin, visit
 from overhead_peers import Peft, Released
 from reporting import RESULTS, Bar, Report
 
@@ -46,6 +47,9 @@ STEPS = 20
 KEPT = RESULTS / "overhead.json"
 BARS = {0: 1.01, 8: 1.02, 32: 1.03}
 MIXED_BAR = 1.10
+PAIRS = {"sticker": (6, 4, 2), "sd14": (3, 4, 2)}
+PAIRS_QUICK = {"sticker": (1, 5, 2), "sd14": (1, 4, 2)}
+"""Rounds of visits, and pairs of an own and a bare step in a visit of ours and of a peer."""
 
 
 @dataclass(frozen=True)
@@ -55,13 +59,9 @@ class Contestant:
     name: str
     ready: Callable[[], AbstractContextManager[Any]]
     step: Callable[[], object]
-    bare: str
+    bare: Callable[[], object]
     lazy: bool = False
     peer: bool = False
-
-
-Turn = dict[str, tuple[Timed, Timed]]
-"""What each contestant took in one round, and what the bare run beside it took."""
 
 
 @dataclass
@@ -72,75 +72,71 @@ class Part:
     steps: int
     contestants: list[Contestant]
     identical: bool
-    peers_every: int
-    rounds: list[Turn] = field(default_factory=list)
+    visits: dict[str, list[Visit]] = field(default_factory=dict)
     peaks: dict[str, float] = field(default_factory=dict)
 
-    def total(self, timed_: Timed) -> float:
-        """Seconds of one prompt (or batch)."""
-        return timed_.once + self.steps * timed_.step
+    def run(self, rounds: int, pairs: int, peer_pairs: int, clock: Clock) -> None:
+        """Let all take turns; each step is paired with a bare one. Memory that is kept is got beforehand."""
+        started = time.monotonic()
+        for each in self.contestants:
+            if each.name in ("safegen, 32 open", "safegen, four mixed"):
+                visit(each.ready, each.step, each.bare, 1)
+        for number in range(rounds):
+            for each in self.contestants:
+                wanted = peer_pairs if each.peer else pairs
+                found = visit(each.ready, each.step, each.bare, wanted, lazy=each.lazy, clock=clock)
+                self.visits.setdefault(each.name, []).append(found)
+            spent = time.monotonic() - started
+            print(f"{self.name}: round {number + 1} of {rounds}, {spent:.0f} s", file=sys.stderr, flush=True)
+
+    def measure_memory(self) -> None:
+        """One prompt's first step of each contestant, untimed, since it starts with no memory of its own."""
+
+        def once(each: Contestant) -> None:
+            with each.ready():
+                each.step()
+
+        self.peaks = {each.name: peak_of(lambda e=each: once(e)) for each in self.contestants}
 
     def to_bare(self, name: str) -> list[float]:
-        """One contestant's time to that of the bare run beside it, in each round that it took part in."""
-        pairs = [turn[name] for turn in self.rounds if name in turn]
-        return [self.total(own) / self.total(bare) for own, bare in pairs]
+        """One contestant's time to the bare one's: once + steps to steps, for each pair."""
+        return [
+            (seen.once + self.steps * own) / (self.steps * bare)
+            for seen in self.visits[name]
+            for own, bare in seen.pairs
+        ]
 
     def ratio(self, name: str, peer: str) -> float:
-        """Median over rounds of one contestant's time to a peer's, each by the bare run beside it."""
-        both = [turn for turn in self.rounds if peer in turn]
-        return statistics.median(self._relative(turn, name) / self._relative(turn, peer) for turn in both)
-
-    def _relative(self, turn: Turn, name: str) -> float:
-        own, bare = turn[name]
-        return self.total(own) / self.total(bare)
-
-    def run(self, rounds: int, budget_s: float, clock: Clock) -> None:
-        """Let all take turns, in an order that shifts, for so many rounds or until the time is used up."""
-        started = time.monotonic()
-        by_name = {each.name: each for each in self.contestants}
-        for number in range(rounds):
-            turn: Turn = {}
-            for each in self.contestants[number % 3 :] + self.contestants[: number % 3]:
-                if each.peer and number % self.peers_every:
-                    continue
-                pair = [by_name[each.bare], each][:: 1 if number % 2 else -1]
-                visits = {one is each: self._visit(one, clock) for one in pair}
-                turn[each.name] = visits[True], visits.get(False, visits[True])
-            self.rounds.append(turn)
-            spent = time.monotonic() - started
-            print(f"{self.name}: round {number + 1}, {spent:.0f} s", file=sys.stderr, flush=True)
-            if number >= 2 and spent * (number + 2) / (number + 1) > budget_s:
-                break
-
-    def _visit(self, each: Contestant, clock: Clock) -> Timed:
-        found, peak = with_peak(lambda: timed(each.ready, each.step, lazy=each.lazy, clock=clock))
-        self.peaks[each.name] = max(peak, self.peaks.get(each.name, 0.0))
-        return found
+        """A contestant's median ratio to bare, to its peer's."""
+        return statistics.median(self.to_bare(name)) / statistics.median(self.to_bare(peer))
 
     def rows(self) -> list[list[Any]]:
-        """The table: seconds once and a step, the ratio to bare, and memory at the peak beyond what was there."""
+        """The table: seconds once, of a step and of the bare step beside it, ratio and its quartiles, memory."""
         found = []
         for each in self.contestants:
-            visits = [turn[each.name][0] for turn in self.rounds if each.name in turn]
-            once, step = (statistics.median(getattr(one, what) for one in visits) for what in ("once", "step"))
-            ratios = sorted(self.to_bare(each.name))
-            spread = f"{ratios[0]:.3f}-{ratios[-1]:.3f}"
+            seen = self.visits[each.name]
+            own, bare = (statistics.median(pair[side] for one in seen for pair in one.pairs) for side in (0, 1))
+            ratios = self.to_bare(each.name)
+            low, _, high = statistics.quantiles(ratios, method="inclusive")
+            once = statistics.median(one.once for one in seen)
+            middle = statistics.median(ratios)
             peak = round(self.peaks[each.name])
-            found.append([each.name, len(visits), once, step, statistics.median(ratios), spread, peak])
+            found.append([each.name, len(ratios), once, own, bare, middle, f"{low:.3f}-{high:.3f}", peak])
         return found
 
     def in_turn(self, peer: str, counts: Sequence[int]) -> float:
-        """Median ratio of our mixed batch to the peer drawing the same prompts one after another.
+        """Ratio of our mixed batch to the peer drawing the same prompts one after another.
 
         The peer's time for n open SPMs is that of the largest measured number that is not greater: to its advantage.
         """
-        both = [turn for turn in self.rounds if f"{peer}, {COUNTS[-1]} open" in turn]
-        measured = [each for each in COUNTS if f"{peer}, {each} open" in both[0]]
+        measured = [each for each in COUNTS if f"{peer}, {each} open" in self.visits]
         names = [f"{peer}, {max(each for each in measured if each <= count)} open" for count in counts]
-        return statistics.median(
-            self.total(turn["safegen, four mixed"][0]) / sum(self.total(turn[name][0]) for name in names)
-            for turn in both
-        )
+        return self._seconds("safegen, four mixed") / sum(self._seconds(name) for name in names)
+
+    def _seconds(self, name: str) -> float:
+        seen = self.visits[name]
+        step = statistics.median(own for one in seen for own, _ in one.pairs)
+        return statistics.median(one.once for one in seen) + self.steps * step
 
 
 def contestants(
@@ -155,6 +151,7 @@ def contestants(
     targets = unet_targets(unet)
     installed = [distinct[number % DISTINCT] for number in range(INSTALLED)]
     touched = {name: module for name, module in targets.items() if layer_name(name) in distinct[0].layers}
+    alone = twin(unet)  # a visit has membranes on the other one all the time
     peers = {"PEFT": Peft(unet, touched, distinct), "script": Released(unet, touched, distinct)}
 
     def ours(gammas: Sequence[float | list[float]]) -> AbstractContextManager[int]:
@@ -162,22 +159,22 @@ def contestants(
         return attach(targets, spms, steps=steps)
 
     mixed = [list(row) for row in zip(*(open_from(*each, total=INSTALLED) for each in MIXED), strict=True)]
-    found = [Contestant("bare", nullcontext, lambda: step(unet, 1), "bare")]
+    one, four = lambda: step(alone, 1), lambda: step(alone, 4)
+    found = []
     for count in COUNTS:
         gammas = open_from(0, count, total=INSTALLED)
-        found.append(Contestant(f"safegen, {count} open", lambda g=gammas: ours(g), lambda: step(unet, 1), "bare"))
+        found.append(Contestant(f"safegen, {count} open", lambda g=gammas: ours(g), lambda: step(unet, 1), one))
     for name, peer in peers.items():
         for count in COUNTS:
             gammas = open_from(0, count, total=DISTINCT)
             run, ready = (lambda p=peer: step(p.unet, 1)), (lambda p=peer, g=gammas: p.attach(g))
-            found.append(Contestant(f"{name}, {count} open", ready, run, "bare", peer=True))
-    found.append(Contestant("bare, four", nullcontext, lambda: step(unet, 4), "bare, four"))
-    found.append(Contestant("safegen, four mixed", lambda: ours(mixed), lambda: step(unet, 4), "bare, four", lazy=lazy))
+            found.append(Contestant(f"{name}, {count} open", ready, run, one, peer=True))
+    found.append(Contestant("safegen, four mixed", lambda: ours(mixed), lambda: step(unet, 4), four, lazy=lazy))
     return found
 
 
 def sticker(*, steps: int) -> Part:
-    """Whole pictures by the shipped base."""
+    """Whole pictures by the shipped base; shorter ones count as a part of one, since what is done once is done once."""
     registry = Registry.open()
     entry = registry.base("sticker")
     base = load_base(registry.folder_of(entry), digest=entry.digest)
@@ -192,12 +189,12 @@ def sticker(*, steps: int) -> Part:
     unet = pipeline.unet
     spms = [registry.load_adapter(each.id, base=entry) for each in registry.index.adapters[:DISTINCT]]
     everyone = contestants(unet, spms, draw, steps=steps, lazy=False)
-    return Part("sticker", 1, everyone, identical=_identical(everyone), peers_every=5)
+    return Part("sticker", STEPS // steps, everyone, identical=_identical(everyone))
 
 
 def sd14(*, small: bool) -> Part:
-    """Single steps by a UNet of SD 1.4's size, at 32 x 32 latents, with guidance."""
-    unet = sd14_unet()
+    """Single steps by a UNet of SD 1.4's size, at 32 x 32 latents, guided; the small one has 3/5 of its width."""
+    unet = sd14_unet(**({"block_out_channels": (192, 384, 768, 768)} if small else {}))
     generator = torch.Generator().manual_seed(0)
     side = 8 if small else 32
     latents = torch.randn(8, 4, side, side, generator=generator).contiguous(memory_format=torch.channels_last)
@@ -212,7 +209,7 @@ def sd14(*, small: bool) -> Part:
     left_out = {"PEFT, 0 open", "script, 0 open"}
     spms = random_spms(unet_targets(unet), DISTINCT)
     everyone = [each for each in contestants(unet, spms, step, steps=STEPS, lazy=True) if each.name not in left_out]
-    return Part("sd14", STEPS, everyone, identical=_identical(everyone), peers_every=3)
+    return Part("sd14", STEPS, everyone, identical=_identical(everyone))
 
 
 def _identical(everyone: Sequence[Contestant]) -> bool:
@@ -223,7 +220,7 @@ def _identical(everyone: Sequence[Contestant]) -> bool:
         with by_name[name].ready():
             return by_name[name].step()
 
-    bare, ours = result("bare"), result("safegen, 0 open")
+    bare, ours = by_name["safegen, 0 open"].bare(), result("safegen, 0 open")
     if isinstance(bare, torch.Tensor):
         torch.testing.assert_close(result("safegen, 8 open"), result("PEFT, 8 open"), rtol=1e-3, atol=1e-3)
         return torch.equal(bare, ours)
@@ -251,19 +248,12 @@ def measured(part: str, *, quick: bool, clock: Clock) -> dict[str, Any]:
     elif part == "model":
         report.tables.append(overhead_ways.table(report, quick=quick))
     else:
-        run = sticker(steps=6 if quick else STEPS) if part == "sticker" else sd14(small=quick)
-        rounds, budget_s = (2, 20.0) if quick else (25, 200.0) if part == "sticker" else (9, 330.0)
-        run.run(rounds, budget_s, clock)
-        heads = (
-            "who",
-            "runs",
-            "once, s",
-            f"{'picture' if part == 'sticker' else 'step'}, s",
-            "ratio to bare",
-            "range",
-            "MB",
-        )
-        title = f"{part}: {len(run.rounds)} rounds, {run.steps} of these a prompt"
+        run = sticker(steps=7 if quick else STEPS) if part == "sticker" else sd14(small=quick)
+        run.measure_memory()
+        run.run(*(PAIRS_QUICK if quick else PAIRS)[part], clock)
+        unit = "picture" if part == "sticker" else "step"
+        heads = ("who", "pairs", "once, s", f"{unit}, s", "bare, s", "ratio to bare", "quartiles", "MB")
+        title = f"{part}: {run.steps} of these a prompt"
         report.tables.append((title, heads, run.rows()))
         _bars(report, run)
     return {
@@ -290,7 +280,7 @@ def _bars(report: Report, run: Part) -> None:
 
 
 def main(
-    quick: Annotated[bool, typer.Option(help="Few rounds; SD 1.4's UNet on 8 x 8 latents.")] = False,
+    quick: Annotated[bool, typer.Option(help="Few rounds; SD 1.4's UNet 3/5 as wide, on 8 x 8 latents.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON last.")] = False,
     only: Annotated[str | None, typer.Option(help="One part: sticker, sd14, import or model.")] = None,
     threads: Annotated[int, typer.Option(help="Threads, each kept on a core of its own; 0 for all cores.")] = 0,
@@ -300,6 +290,7 @@ def main(
     cores = sorted(os.sched_getaffinity(0))[: threads or None]
     os.sched_setaffinity(0, cores)
     torch.set_num_threads(len(cores))
+    kept = keep_freed_memory()
     parts = ("import", "sticker", "sd14", "model")
     if only is not None and only not in parts:
         raise typer.BadParameter(f"the parts are {', '.join(parts)}", param_hint="--only")
@@ -308,7 +299,10 @@ def main(
         found[part] = measured(part, quick=quick, clock=time.process_time if cpu_time else time.perf_counter)
         if not quick and not cpu_time:
             KEPT.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
-    report = Report("overhead", extra={"peft": peft.__version__, "threads": len(cores), "installed": INSTALLED})
+    report = Report(
+        "overhead",
+        extra={"peft": peft.__version__, "threads": len(cores), "installed": INSTALLED, "freed_memory_kept": kept},
+    )
     for part in (part for part in parts if part in found):
         for name, value, unit, bar, holds in found[part]["bars"]:
             report.bars.append(Bar(name, value, unit, bar, holds))

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import copy
+import ctypes
+import statistics
 import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager
@@ -27,14 +29,20 @@ SD14 = {
 
 
 def sd14_unet(**changes: Any) -> UNet2DConditionModel:
-    """The real configuration with random weights of a sensible size; 859.5 M parameters, unless changed."""
+    """The real configuration with random weights of a sensible size; 859.5 M parameters, unless changed.
+
+    Drawing them all takes as long as some steps, so weights are parts of one pool of random numbers.
+    """
+    pool = torch.rand(2**25) * 2 - 1
     with torch.device("meta"):
         unet = UNet2DConditionModel(**{**SD14, **changes})
     unet = unet.to_empty(device="cpu")
     for name, parameter in unet.named_parameters():
         if parameter.dim() > 1:
             bound = 1.7 / parameter[0].numel() ** 0.5
-            nn.init.uniform_(parameter, -bound, bound)
+            flat = parameter.data.view(-1)
+            start = int(torch.randint(len(pool) - len(flat), ()))
+            flat.copy_(pool[start : start + len(flat)]).mul_(bound)
         else:
             nn.init.constant_(parameter, float("norm" in name and name.endswith("weight")))
     unet.eval().requires_grad_(requires_grad=False)
@@ -63,36 +71,67 @@ def twin(unet: nn.Module) -> nn.Module:
 
 
 @dataclass(frozen=True)
-class Timed:
-    """Seconds of one visit: what is done once for a prompt, and one step."""
+class Visit:
+    """Seconds of one visit: what is done once for a prompt, and of each step taken in turn with a bare one."""
 
     once: float
-    step: float
+    pairs: list[tuple[float, float]]
+    """Own step, and the bare step right before or after it."""
 
 
 Clock = Callable[[], float]
 
 
-def timed(
+def visit(
     ready: Callable[[], AbstractContextManager[Any]],
-    step: Callable[[], object],
+    own: Callable[[], object],
+    bare: Callable[[], object],
+    pairs: int,
     *,
     lazy: bool = False,
     clock: Clock = time.perf_counter,
-) -> Timed:
-    """Enter, run one step, leave; a lazy contestant does part of what is done once in its first step."""
+) -> Visit:
+    """Enter, step in turn with the bare model, leave.
+
+    A lazy contestant does part of what is done once in its first step, which is taken beforehand: by how much it is
+    longer than the others counts as done once.
+    """
+
+    def seconds(step: Callable[[], object]) -> float:
+        started = clock()
+        step()
+        return clock() - started
+
     started = clock()
     with ready():
-        entered = clock()
-        step()
-        done = clock()
-        first = done - entered
-        if lazy:
-            step()
-            again = clock() - done
+        once = clock() - started
+        first = seconds(own) if lazy else 0.0
+        found = []
+        for number in range(pairs):
+            if number % 2:
+                before = seconds(bare)
+                found.append((seconds(own), before))
+            else:
+                found.append((seconds(own), seconds(bare)))
         left = clock()
-    once = entered - started + clock() - left
-    return Timed(once + max(0.0, first - again), again) if lazy else Timed(once, first)
+    once += clock() - left
+    return Visit(once + max(0.0, first - statistics.median(mine for mine, _ in found)), found)
+
+
+_TRIM_THRESHOLD, _TOP_PAD, _MMAP_THRESHOLD = -1, -2, -3
+
+
+def keep_freed_memory() -> bool:
+    """Let glibc keep what is freed for what is asked next; whether it does.
+
+    By default it hands every larger block back at once. A step of an SD 1.4-sized model then spends a quarter of its
+    time on fresh pages, and in a virtual machine that quarter varies by more than what is measured.
+    """
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
+    if mallopt is None:
+        return False
+    kept = (mallopt(_TRIM_THRESHOLD, -1), mallopt(_MMAP_THRESHOLD, 2**31 - 1), mallopt(_TOP_PAD, 256 * 2**20))
+    return all(kept)
 
 
 def status(key: str) -> float:
@@ -104,15 +143,17 @@ def status(key: str) -> float:
     return next((int(line.split()[1]) / 1024 for line in lines if line.startswith(key + ":")), 0.0)
 
 
-def with_peak(call: Callable[[], Timed]) -> tuple[Timed, float]:
-    """What the call gives, and the MB by which the process grows at its peak meanwhile."""
+def peak_of(call: Callable[[], object]) -> float:
+    """The MB by which the process grows at its peak during the call; what was kept of freed memory is let go before."""
+    if trim := getattr(ctypes.CDLL(None), "malloc_trim", None):
+        trim(0)
     before = status("VmRSS")
     try:
         Path("/proc/self/clear_refs").write_text("5", encoding="ascii")
     except OSError:
-        return call(), 0.0
-    found = call()
-    return found, max(0.0, status("VmHWM") - before)
+        return 0.0
+    call()
+    return max(0.0, status("VmHWM") - before)
 
 
 def open_from(first: int, count: int, *, total: int) -> list[float]:
