@@ -29,7 +29,7 @@ def import_adapter(
     *,
     as_json: Json = False,
 ) -> None:
-    """Make an SPM file of a published one, or of a LoRA of other programs; tensors stay as they are."""
+    """Make an SPM file of a published one, or of a LoRA of other programs; values stay as they are."""
     from safegen.errors import AdapterFamilyError, AdapterMismatchError
     from safegen.models.layouts import PUBLISHED
     from safegen.spm.exchange import read_foreign, write_import

@@ -1,7 +1,8 @@
 """Exchanges SPM files with other programs: published files in, kohya's and diffusers' formats out.
 
-Invariants: the tensors that come in are those that go out, bit for bit and in their own types; nothing is imported that
-does not fit a model of its family; what is written can be read again.
+Invariants: the tensors that come in are those that go out, bit for bit and in their own types (rows of them, where the
+source has several layers as one); nothing is imported that does not fit a model of its family; what is written can be
+read again.
 """
 
 from __future__ import annotations

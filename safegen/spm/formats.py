@@ -1,9 +1,9 @@
 """The names under which other programs keep the tensors of a LoRA file, and back to those of an SPM file.
 
-Read: kohya's names (those of the method's authors, and the block numbers of the original SDXL code), and the names of
-diffusers, present and past. Written: kohya's and diffusers'. Invariants: tensors are renamed and never altered; names
-with underscores are ambiguous and become paths only through the names of a model's modules; an alpha that a format
-keeps elsewhere comes back in the type it had.
+Read: kohya's names (those of the method's authors, and those of the original code of SDXL, SD3 and FLUX), and the names
+of diffusers, present and past. Written: kohya's and diffusers'. Invariants: tensors are renamed, or cut by rows, and
+their values never altered; names with underscores are ambiguous and become paths only through the names of a model's
+modules; an alpha that a format keeps elsewhere comes back in the type it had.
 """
 
 from __future__ import annotations
@@ -17,8 +17,9 @@ from typing import Any, TypeVar
 
 import torch
 
-from safegen.errors import AdapterAlphaError, AdapterDuplicateError, AdapterKeyError
+from safegen.errors import AdapterAlphaError, AdapterDuplicateError
 from safegen.spm.fitting import Resolved
+from safegen.spm.fused import cut
 from safegen.spm.layers import ALPHA, DOWN, TRANSFORMER, UP, layer_name
 from safegen.spm.tensor_reading import DTYPES, TensorFile
 
@@ -37,7 +38,6 @@ _DIFFUSERS = re.compile(
 )
 _PROCESSOR = re.compile(r"unet\.(?P<path>.+)\.processor\.(?P<layer>to_[qkv]|to_out)_lora\.(?P<part>down|up)\.weight")
 _ORIGINAL = re.compile(r"lora_unet_(?P<side>input|output)_blocks_(?P<number>\d+)_1_|lora_unet_middle_block_1_")
-_FUSED = re.compile(r"lora_unet_(double_blocks|single_blocks|joint_blocks)_")
 _LAYERS = 3  # blocks of the original code for each of diffusers': two with attention, one that changes the size
 
 
@@ -47,30 +47,25 @@ def to_spm(content: TensorFile, where: str) -> tuple[dict[str, torch.Tensor], bo
     Where no layer has an alpha, it is what the metadata states, or else the rank, by the convention of all programs.
 
     Raises:
-        AdapterKeyError: a name of no known format.
+        AdapterKeyError: a layer that SPMs do not act on.
+        AdapterShapeError: a matrix that cannot be cut into those that it stands for.
         AdapterDuplicateError: two names of one tensor.
     """
     found: dict[str, torch.Tensor] = {}
     for key, tensor in content.tensors.items():
-        name = _spm_key(key, where)
-        if name in found:
+        renamed = cut(key, content.tensors, where) or {_spm_key(key): tensor}
+        if twice := found.keys() & renamed.keys():
             raise AdapterDuplicateError(
-                f"{name!r} is there under two names, one is {key!r}", where=where, hint="remove one of both"
+                f"{min(twice)!r} is there under two names, one is {key!r}", where=where, hint="remove one of both"
             )
-        found[name] = tensor
+        found |= renamed
     if any(key.endswith(f".{ALPHA}") for key in found):
         return found, False
     alphas, assumed = _alphas(found, content.metadata, where)
     return found | alphas, assumed
 
 
-def _spm_key(key: str, where: str) -> str:
-    if _FUSED.match(key):
-        raise AdapterKeyError(
-            f"{key!r} updates q, k and v as one matrix, as the original code of this family has them",
-            where=where,
-            hint="convert the file to diffusers' format first",
-        )
+def _spm_key(key: str) -> str:
     if match := _ORIGINAL.match(key):
         return _diffusers_block(match) + key[match.end() :]
     if match := _PROCESSOR.fullmatch(key):

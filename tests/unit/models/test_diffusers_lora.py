@@ -8,12 +8,14 @@ from typing import Any
 
 import pytest
 import torch
+from safetensors.torch import save_file
 
 from safegen.spm import Attached, attach, read_spm
-from safegen.spm.exchange import Format, export_spm
+from safegen.spm.exchange import Format, export_spm, read_foreign
 from safegen.spm.layers import layer_name
 from safegen.spm.tensor_writing import write_tensors
 from tests.families import BUILDERS, family_model
+from tests.sd_scripts import flux_layers, lora
 
 pytestmark = pytest.mark.filterwarnings("ignore::FutureWarning")
 
@@ -57,6 +59,24 @@ def test_diffusers_predicts_what_our_attach_predicts(family: str, form: Format, 
     export_spm(tmp_path / "spm.safetensors", tmp_path / "lora.safetensors", form=form, targets=model.targets())
     bare = predicted(model)
     with attach(model.targets(), [Attached(read_spm(tmp_path / "spm.safetensors"), 1.0)]):
+        ours = predicted(model)
+    pipeline.load_lora_weights(tmp_path, weight_name="lora.safetensors")
+    theirs = predicted(model)
+    assert not torch.allclose(bare, ours, atol=1e-2)
+    assert torch.allclose(ours, theirs, atol=1e-4, rtol=1e-4)
+
+
+@pytest.mark.parametrize("family", ["flux"])
+def test_a_file_of_fused_layers_does_in_diffusers_what_it_does_here(family: str, pipeline: Any, tmp_path: Path) -> None:
+    """sd-scripts' file, loaded by diffusers as it is and imported by us, gives the same prediction.
+
+    But for `linear1` of single blocks, which diffusers cuts at the published width alone.
+    """
+    model = family_model(family)
+    layers = {name: sizes for name, sizes in flux_layers(16, 1, 1).items() if not name.endswith("linear1")}
+    save_file(lora(layers), tmp_path / "lora.safetensors")
+    bare = predicted(model)
+    with attach(model.targets(), [Attached(read_foreign(tmp_path / "lora.safetensors").spm, 1.0)]):
         ours = predicted(model)
     pipeline.load_lora_weights(tmp_path, weight_name="lora.safetensors")
     theirs = predicted(model)

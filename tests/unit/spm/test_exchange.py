@@ -204,7 +204,7 @@ def test_a_missing_alpha_is_what_the_metadata_says_or_the_rank(
         (HALVES, {"alpha": "NaN"}, errors.AdapterAlphaError, "lora_unet_x.alpha is nan"),
         (HALVES, {"lora_adapter_metadata": '{"unet.lora_alpha": -1}'}, errors.AdapterAlphaError, "alpha is -1"),
         (HALVES, {"alpha_tensors": '{"": ["I8", []]}'}, errors.AdapterAlphaError, "no usable alpha"),
-        ({"lora_unet_double_blocks_0_x.alpha": torch.ones(())}, {}, errors.AdapterKeyError, "as one matrix"),
+        ({"lora_unet_double_blocks_0_x.alpha": torch.ones(())}, {}, errors.AdapterHalfError, "lacks lora_unet_double"),
         ({"model.diffusion.weight": torch.ones(1)}, {}, errors.AdapterKeyError, "is not a layer of an SPM"),
         ({"lora_te1_x.alpha": torch.ones(())}, {}, errors.AdapterKeyError, "text encoder"),
         ({"text_encoder.x.lora_A.weight": torch.ones(1, 1)}, {}, errors.AdapterKeyError, "not a layer"),
