@@ -59,12 +59,18 @@ def import_adapter(
             "ranks": ranks,
             "parameters": foreign.spm.parameters,
             "alpha_assumed": foreign.assumed,
+            "calibration_dropped": foreign.calibrated,
         }
         typer.echo(json.dumps(shown, indent=2))
         return
     typer.echo(f"{out}: {family}, {len(layers)} of {len(targets)} modules, rank {', '.join(map(str, ranks))}\n{digest}")
     if foreign.assumed:
         typer.echo("no alpha was stated; alpha = rank was written, as all programs read such files")
+    if foreign.calibrated:
+        typer.echo(
+            "its calibration was dropped: it counts only in the text space that it was fitted in; a guard makes one when "
+            "it first needs it, and `safegen spm calibrate FILE --base ID --write` keeps one"
+        )
 
 
 def export_adapter(

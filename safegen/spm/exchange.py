@@ -1,8 +1,9 @@
 """Exchanges SPM files with other programs: published files in, kohya's and diffusers' formats out.
 
 Invariants: the tensors that come in are those that go out, bit for bit and in their own types (rows of them, where the
-source has several layers as one); nothing is imported that does not fit a model of its family; what is written can be
-read again.
+source has several layers as one); nothing is imported that does not fit a model of its family; no calibration is
+imported, since it counts only in the text space that it was fitted in, and a file does not show in which it will act;
+what is written can be read again.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from typing import Literal
 
 import torch
 
+from safegen.spm.calibration import KEY
 from safegen.spm.formats import ALPHA_METADATA, PEFT_METADATA, to_diffusers, to_kohya_metadata, to_spm
 from safegen.spm.layers import ALPHA, layer_name
 from safegen.spm.membrane import Targets
@@ -33,11 +35,13 @@ class Foreign:
         content: tensors under an SPM file's names, with the source's own metadata and digest.
         spm: the same, as it attaches.
         assumed: whether its alphas were stated nowhere, so that alpha = rank was taken.
+        calibrated: whether its metadata had a calibration, which is left out.
     """
 
     content: TensorFile
     spm: SpmFile
     assumed: bool
+    calibrated: bool
 
 
 def read_foreign(path: Path) -> Foreign:
@@ -49,15 +53,16 @@ def read_foreign(path: Path) -> Foreign:
     where = str(path)
     source = read_tensors(path)
     tensors, assumed = to_spm(source, where)
-    metadata = {key: value for key, value in source.metadata.items() if key not in _OF_FORMATS}
+    metadata = {key: value for key, value in source.metadata.items() if key not in {*_OF_FORMATS, KEY}}
     content = TensorFile(tensors=tensors, metadata=metadata, digest=source.digest)
-    return Foreign(content=content, spm=SpmFile.of(content, where), assumed=assumed)
+    return Foreign(content=content, spm=SpmFile.of(content, where), assumed=assumed, calibrated=KEY in source.metadata)
 
 
 def write_import(foreign: Foreign, path: Path, *, family: str, concept: str = "") -> str:
     """Write a file that was read as an SPM file, and return its digest.
 
-    The metadata keeps what the source had, and states family, rank, alpha, concept and the source's digest.
+    The metadata keeps what the source had but its calibration, and states family, rank, alpha, concept and the source's
+    digest.
 
     Args:
         foreign: what was read, and was found to fit a model (`foreign.spm.resolve`).

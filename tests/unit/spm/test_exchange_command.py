@@ -13,8 +13,11 @@ from typer.testing import CliRunner
 from safegen import errors
 from safegen.cli import app
 from safegen.models.layouts import published_targets
-from safegen.spm import Registry
+from safegen.spm import Registry, read_spm
+from safegen.spm.calibration import KEY, Knot, stored_calibration
 from safegen.spm.layers import layer_name
+from safegen.spm.tensor_reading import read_tensors
+from safegen.spm.tensor_writing import write_tensors
 
 ADAPTER = "sticker/cat"
 
@@ -38,6 +41,7 @@ def test_a_shipped_adapter_goes_out_and_comes_back(form: str, tmp_path: Path, re
     assert all(torch.equal(own[key], again[key]) and own[key].dtype == again[key].dtype for key in own)
     assert (shown["family"], shown["layers"]) == ("sd1", len(own) // 3)
     assert shown["modules"] == 84, "the base has more modules than a solved SPM touches"
+    assert shown["calibration_dropped"]
     assert "diffusers" in run("export", back, "--format", "diffusers", "--base", "sticker", "--out", out)
 
 
@@ -58,6 +62,27 @@ def test_a_published_file_is_fitted_to_its_familys_published_model(tmp_path: Pat
     assert "alpha = rank" in said
     with pytest.raises(errors.AdapterFamilyError, match=r"for .*\(sdxl\); this model is .*\(sd1\)"):
         run("import", file, "--out", tmp_path / "in.safetensors", "--base", "sticker")
+
+
+def test_a_calibration_of_another_text_space_is_dropped_and_said(tmp_path: Path, registry: Registry) -> None:
+    """What a file brings cannot open a gate: it is not imported, a guard makes its own, and `calibrate` keeps one."""
+    own = read_spm(registry.folder / registry.adapter(ADAPTER).path)
+    fitted = stored_calibration(own.metadata)
+    assert fitted is not None
+    closed = Knot(similarity=1.0, gamma=1.0)
+    elsewhere = fitted.model_copy(update={"space": "sha256:" + "1" * 64, "curve": (closed,)})
+    source, file = tmp_path / "lora.safetensors", tmp_path / "in.safetensors"
+    content = read_tensors(registry.folder / registry.adapter(ADAPTER).path)
+    write_tensors(source, content.tensors, {**content.metadata, KEY: elsewhere.to_metadata()})
+    assert "calibration was dropped" in run("import", source, "--base", "sticker", "--out", file)
+    assert read_spm(file).metadata.keys() == {*own.metadata, "source_digest"} - {KEY}
+    run("calibrate", file, "--base", "sticker", "--write")
+    refitted = stored_calibration(read_spm(file).metadata)
+    assert refitted is not None
+    assert refitted.space == fitted.space
+    assert refitted.cutoff == pytest.approx(fitted.cutoff, abs=1e-4)
+    again = json.loads(run("import", file, "--base", "sticker", "--out", tmp_path / "again.safetensors", "--json"))
+    assert again["calibration_dropped"], "also one of this text space, which the layout of a base does not tell"
 
 
 def test_a_file_that_tells_no_family_needs_a_base(tmp_path: Path) -> None:
