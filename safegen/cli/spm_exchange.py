@@ -68,8 +68,8 @@ def import_adapter(
         typer.echo("no alpha was stated; alpha = rank was written, as all programs read such files")
     if foreign.calibrated:
         typer.echo(
-            "its calibration was dropped: it counts only in the text space that it was fitted in; a guard makes one when "
-            "it first needs it, and `safegen spm calibrate FILE --base ID --write` keeps one"
+            "its calibration was dropped: it counts only in the text space that it was fitted in; a guard makes one "
+            "when it first needs it, and `safegen spm calibrate FILE --base ID --write` keeps one"
         )
 
 
