@@ -7,7 +7,6 @@ signed.
 
 from __future__ import annotations
 
-from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -19,18 +18,15 @@ if TYPE_CHECKING:
     from safegen.ledger.keys import LedgerKeys
     from safegen.ledger.transaction import Reader, Writer
 
-_verified = lru_cache(maxsize=64)(verify_checkpoint)
-"""What was verified once need not be again: a text and a key always give the same."""
-
 
 class Heads:
-    """The signed heads of one ledger."""
+    """The signed heads of one ledger. What was verified or signed here last is not verified again."""
 
     def __init__(self, folder: Path, keys: LedgerKeys) -> None:
         self._published = folder / CHECKPOINT_FILE
         self._keys = keys
         self._key = keys.verifier_key
-        self._own: Checkpoint | None = None
+        self._believed: dict[str, Checkpoint] = {}
 
     def last(self, reader: Reader) -> Checkpoint | None:
         """The largest head known, whether the database has it or only the published file.
@@ -42,14 +38,10 @@ class Heads:
         return self._largest(reader.latest_checkpoint())
 
     def _largest(self, stored: str | None) -> Checkpoint | None:
-        texts = (stored, self.published())
-        known = [self._believed(text) for text in texts if text is not None]
-        return max(known, key=lambda checkpoint: checkpoint.size, default=None)
-
-    def _believed(self, text: str) -> Checkpoint:
-        """A head whose signature holds; the very text that was signed here need not be verified."""
-        own = self._own
-        return own if own is not None and own.text == text else _verified(text, self._key)
+        before, texts = self._believed, {text for text in (stored, self.published()) if text is not None}
+        known = {text: before.get(text) or verify_checkpoint(text, self._key) for text in texts}
+        self._believed = known
+        return max(known.values(), key=lambda checkpoint: checkpoint.size, default=None)
 
     def published(self) -> str | None:
         """The text of the published file; None if there is none.
@@ -75,7 +67,7 @@ class Heads:
         signed = last if last is not None and last.size == size else self._keys.sign(size, writer.root(size))
         if stored != signed.text:
             writer.add_checkpoint(signed.size, signed.text)
-        self._own = signed
+        self._believed = {**self._believed, signed.text: signed}
         return signed
 
 

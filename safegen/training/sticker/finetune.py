@@ -93,10 +93,8 @@ def tune(captions: Captions, tuning: Tuning, pool: Pool, folder: Path, *, previe
         text_encoder.eval().requires_grad_(requires_grad=False)
     optimiser = torch.optim.AdamW(groups, betas=(0.9, 0.98), weight_decay=0.01, fused=True)
     schedule = Schedule(tuning.rate, tuning.steps, warm_up=50, flat=0.3)
-    run = Run(folder / "run.safetensors", models, optimiser, schedule, seed=5)
+    run = Run(folder / "run.safetensors", models, optimiser, schedule, seed=5, decay=0.99)
     averages = {name: average.shadow for name, average in run.averages.items()}
-    for average in run.averages.values():
-        average.limit = 0.99
     reader = averages.get("text_encoder", text_encoder)
     scheduler = build_scheduler()
 

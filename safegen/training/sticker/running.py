@@ -48,7 +48,7 @@ class Average:
     """Exponential moving average of a model's weights, with a decay that grows to its limit."""
 
     model: nn.Module
-    limit: float = 0.999
+    limit: float
     shadow: Any = field(init=False)
 
     def __post_init__(self) -> None:
@@ -74,6 +74,7 @@ class Run:
         models: what is trained, by name; each gets a running average.
         optimiser: over all their parameters; each group's `lr` is its peak rate.
         schedule: the learning rate and the number of steps.
+        decay: limit of the running averages' decay.
     """
 
     path: Path
@@ -81,10 +82,11 @@ class Run:
     optimiser: torch.optim.Optimizer
     schedule: Schedule
     seed: int = 0
+    decay: float = 0.999
     save_every: float = 120.0
 
     def __post_init__(self) -> None:
-        self.averages = {name: Average(model) for name, model in self.models.items()}
+        self.averages = {name: Average(model, self.decay) for name, model in self.models.items()}
         self.peaks = [group["lr"] for group in self.optimiser.param_groups]
 
     def _all(self) -> dict[str, nn.Module]:
