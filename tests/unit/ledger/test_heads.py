@@ -27,9 +27,10 @@ def verified(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
 
 def test_a_head_that_was_signed_here_is_not_verified(ledger: Ledger, verified: list[str]) -> None:
-    """However many are signed one after the other."""
+    """However many are signed and published one after the other."""
     for number in range(5):
-        ledger.append_signed([requested(f"r{number:07}")])
+        ledger.append(requested(f"r{number:07}"))
+        ledger.checkpoint()
     assert verified == []
 
 
@@ -38,8 +39,9 @@ def test_a_head_of_another_process_is_verified_once(
 ) -> None:
     """The head that an opened ledger finds is checked, and then known."""
     with Ledger.open(full_folder, keys=keys, clock=clock) as opened:
-        opened.append_signed([requested("r0000001")])
-        opened.append_signed([requested("r0000002")])
+        for number in range(5):
+            opened.append(requested(f"r{number:07}"))
+            opened.checkpoint()
     assert len(verified) == len(set(verified)) == 1
 
 
