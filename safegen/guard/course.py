@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 
 from safegen.errors import SafegenError
 from safegen.guard import records
+from safegen.guard.deciders import deciders_of_end
 from safegen.guard.notes import Notes
 from safegen.guard.result import GeneratedImage, Generation, Membrane
 from safegen.ledger import Decider, Failure
@@ -93,7 +94,7 @@ class Course:
         released = any(image.outcome == "released" for image in images)
         outcome = "refused" if decision.refusal else "released" if released else "withheld"
         with self.timed("record"):
-            receipt = self._end(outcome, images, decided_by=records.deciders_of_end(decision, images))
+            receipt = self._end(outcome, images, decided_by=deciders_of_end(decision, images))
         return Generation(
             request_id=self.request_id,
             outcome=outcome,  # type: ignore[arg-type] # one of the three just above

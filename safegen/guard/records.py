@@ -5,13 +5,12 @@ Invariant: no prompt and no picture passes through here, only commitments, diges
 
 from __future__ import annotations
 
-import platform
 from collections.abc import Callable, Mapping, Sequence
-from functools import cache
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import PurePath
 from typing import TYPE_CHECKING
 
+from safegen.guard.deciders import deciders
+from safegen.guard.environment import environment, software
 from safegen.guard.gate import Opening
 from safegen.guard.request import GenerationRequest
 from safegen.guard.result import GeneratedImage, Seen
@@ -45,32 +44,6 @@ if TYPE_CHECKING:
 
 _LONGEST_NAME = 200
 _LONGEST_TEXT = 2000
-_SOFTWARE = ("safegen", "torch", "diffusers", "transformers", "open_clip_torch", "nudenet")
-
-
-@cache
-def software() -> dict[str, str]:
-    """Versions of what draws and reviews."""
-    found = {}
-    for name in _SOFTWARE:
-        try:
-            found[name] = version(name)
-        except PackageNotFoundError:
-            found[name] = "absent"
-    return found
-
-
-@cache
-def environment() -> dict[str, str]:
-    """Where pictures are drawn, as far as their bits may depend on it."""
-    import torch
-
-    return {
-        "machine": platform.machine() or "unknown",
-        "processor": torch.backends.cpu.get_cpu_capability(),
-        "system": platform.system() or "unknown",
-        "threads": str(torch.get_num_threads()),
-    }
 
 
 def hexdigest(digest: str) -> str:
@@ -157,36 +130,12 @@ def decided(
         refusal=Refusal(rule=refusal.rule, reason=refusal.reason, category=refusal.category) if refusal else None,
         shadow=tuple(dict.fromkeys(_shadow(each) for each in decision.trace if each.status == "shadow")),
         drawn_prompt_commitment=drawn_prompt_commitment,
-        decided_by=_deciders(decision),
+        decided_by=deciders(decision),
     )
 
 
 def _shadow(entry: TraceEntry) -> ShadowMatch:
     return ShadowMatch(rule=entry.match.rule, action=entry.match.action, concept=entry.match.concept)
-
-
-def _deciders(decision: Decision) -> tuple[Decider, ...]:
-    """The rule that refuses, else those that gave the action, else the policy, which no rule of touched the prompt."""
-    if decision.refusal is not None:
-        return (Decider(kind="rule", name=decision.refusal.rule),)
-    rules = dict.fromkeys(match.rule for match in decision.matches if match.action == decision.action)
-    return tuple(Decider(kind="rule", name=rule) for rule in rules) or (_policy(decision),)
-
-
-def _policy(decision: Decision) -> Decider:
-    return Decider(kind="policy", name=decision.policy.id)
-
-
-def deciders_of_end(decision: Decision, images: Sequence[GeneratedImage]) -> tuple[Decider, ...]:
-    """Who had the last word: the rule that refused, else the reviewers, else who decided that none need look.
-
-    Where an image was withheld, it is the reviewers that found something in it or failed; else all that looked.
-    """
-    withheld = [each for image in images if image.outcome == "withheld" for each in image.seen]
-    against = [each for each in withheld if each.found or each.failure is not None]
-    looked = against or [each for image in images for each in image.seen]
-    names = dict.fromkeys(each.reviewer for each in looked)
-    return tuple(Decider(kind="reviewer", name=name) for name in names) or _deciders(decision)
 
 
 def drawn(

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from safegen.errors import LedgerError, RequestError, SafegenError
 from safegen.guard import records
+from safegen.guard.environment import environment, software
 from safegen.guard.result import pixels_digest
 from safegen.ledger import Decided, Drawn, Record, Requested
 
@@ -104,8 +105,8 @@ class Story:
         wanted = self.requested
         found = [_model_difference(wanted.base_model.id, wanted.base_model.digest, registry)]
         found += [_adapter_difference(one.adapter, one.adapter_sha256, registry) for one in self.decided.bundle]
-        found += _unlike("software", wanted.software, records.software())
-        found += _unlike("environment", self.drawn[0].environment or {}, records.environment())
+        found += _unlike("software", wanted.software, software())
+        found += _unlike("environment", self.drawn[0].environment or {}, environment())
         return [one for one in found if one is not None]
 
     def check_prompt(self, prompt: str, negative_prompt: str, commit: Commit) -> None:

@@ -1,12 +1,11 @@
 """The events of a YAML parser as a tree, and the tree as plain data, with or without the place of each part.
 
-Invariants: the number of nodes is bounded, aliases counted as often as they are used; scalars are read as in YAML 1.2
-(`no` is text, `010` is ten); both ways of building give the same data; nothing has a place before it is asked for.
+Invariants: the number of nodes is bounded, aliases counted as often as they are used; both ways of building give the
+same data; nothing has a place before it is asked for.
 """
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from itertools import islice
@@ -16,6 +15,7 @@ from yaml.events import AliasEvent, Event, MappingEndEvent, MappingStartEvent, S
 from yaml.events import SequenceStartEvent as ListStartEvent
 
 from safegen.policy.lookups import Path, Problem
+from safegen.policy.scalars import RESOLVED_STARTS, is_text, resolve, scalar
 
 MOST_NODES = 300_000
 """Values of a file: more than twice those of a hundred thousand phrases in ten thousand rules."""
@@ -23,23 +23,9 @@ MOST_EXPANDED = 50_000
 """Nodes in all when aliases are used; without aliases nothing expands."""
 MOST_NOTED = 500
 """Oddities of one file that are listed; who has more has made the same mistake a thousand times."""
-LONGEST_NUMBER = 40
-"""In characters; what is longer is left as text, which no number field accepts."""
 
 _AT_ONCE = 1000
 """Events that are taken in before anybody looks again."""
-_LONE_SURROGATE = re.compile("[\ud800-\udfff]")
-_NULLS = frozenset({"", "~", "null", "Null", "NULL"})
-_TRUTHS = {
-    **dict.fromkeys(("true", "True", "TRUE"), True),
-    **dict.fromkeys(("false", "False", "FALSE"), False),
-}
-_INTEGER = re.compile(r"[-+]?(?:[0-9][0-9_]*|0b[01_]+|0o[0-7_]+|0x[0-9a-fA-F_]+)")
-_FLOAT = re.compile(
-    r"[-+]?(?:[0-9][0-9_]*\.?[0-9_]*(?:[eE][-+]?[0-9]+)?|\.[0-9][0-9_]*(?:[eE][-+]?[0-9]+)?|\.(?:inf|Inf|INF))|\.(?:nan|NaN|NAN)"
-)
-_NUMBER_STARTS = frozenset("0123456789+-.")
-_RESOLVED_STARTS = _NUMBER_STARTS | frozenset(("", *"~nNtTfF"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -193,14 +179,14 @@ def plain_data(events: Iterable[Event]) -> tuple[object] | None:  # noqa: C901, 
         kind = type(event)
         if kind is ScalarEvent:
             value, plain = event.value, event.implicit[0]
-            if event.tag is not None or event.anchor is not None or not _is_text(value):
+            if event.tag is not None or event.anchor is not None or not is_text(value):
                 return None
             if type(into) is dict and name is None:
                 if value in into:
                     return None
                 name = value
                 continue
-            if plain and value[:1] in _RESOLVED_STARTS:
+            if plain and value[:1] in RESOLVED_STARTS:
                 value = resolve(value)
         elif kind is MappingStartEvent or kind is ListStartEvent:
             if event.tag is not None or event.anchor is not None or (type(into) is dict and name is None):
@@ -224,44 +210,6 @@ def plain_data(events: Iterable[Event]) -> tuple[object] | None:  # noqa: C901, 
             stack.append((into, name))
             into, name = value, None
     return (root[0],) if root else None
-
-
-def _is_text(value: str) -> bool:
-    return value.isascii() or _LONE_SURROGATE.search(value) is None
-
-
-def resolve(text: str) -> object:
-    """A plain scalar as null, truth value, number or text."""
-    if text in _NULLS:
-        return None
-    if text in _TRUTHS:
-        return _TRUTHS[text]
-    if text[0] in _NUMBER_STARTS and len(text) <= LONGEST_NUMBER:
-        return _number(text)
-    return text
-
-
-def _number(text: str) -> object:
-    bare = text.replace("_", "")
-    try:
-        if _INTEGER.fullmatch(text):
-            return int(bare, 0 if bare.lstrip("+-").startswith(("0x", "0o", "0b")) else 10)
-        if _FLOAT.fullmatch(text):
-            return float(bare.lower().replace(".inf", "inf").replace(".nan", "nan"))
-    except ValueError:
-        return text
-    return text
-
-
-def scalar(event: Any) -> tuple[object, str, str]:
-    """The value of a scalar, and what is wrong with it and what to do, both empty if nothing is."""
-    text: str = event.value
-    if event.tag not in {None, "!", "tag:yaml.org,2002:str"}:
-        return text, f"tag `{event.tag}` is not supported", "remove it"
-    if _LONE_SURROGATE.search(text):
-        replaced = _LONE_SURROGATE.sub("\N{REPLACEMENT CHARACTER}", text)
-        return replaced, "half of a surrogate pair is not a character", "remove the escape"
-    return (resolve(text) if event.implicit[0] and event.tag is None else text), "", ""
 
 
 class Builder:
