@@ -6,8 +6,10 @@ For each layer's weight W (out, in):
 
 With C = E[x x^T] + lambda E[a a^T] + epsilon I = L L^T (Cholesky), D = E[d x^T] and G = W D L^-T this is
 ||M L - G||_F^2 plus a constant. By Eckart and Young, M L = G V V^T with V the r leading eigenvectors of G^T G, so that
-M = (W D L^-T V) (V^T L^-1). C, L, D L^-T and W^T W are the same for all layers or all lambda. The change elsewhere,
-`drift`, falls as lambda grows; a root search finds the least lambda that keeps it within the budget.
+M = (W D L^-T V) (V^T L^-1). C, L, D L^-T and W^T W are the same for all layers or all lambda. G^T G is never formed:
+Lanczos' method finds its r leading eigenvectors from products with vectors, and what a fit says of itself is read off
+its factors, so that a layer costs O(in^2) at each lambda. The change elsewhere, `drift`, falls as lambda grows; a root
+search finds the least lambda that keeps it within the budget.
 
 Source: Izenman, Reduced-rank regression for the multivariate linear model, J. Multivariate Analysis 5 (1975).
 Invariant: all in float64, and the same input gives the same bits.
@@ -20,8 +22,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
+import numpy as np
 import torch
 from scipy.optimize import brentq
+from scipy.sparse.linalg import LinearOperator, eigsh
 
 _RIDGE = 1e-6
 """epsilon, as a share of the mean square of inputs and anchors."""
@@ -79,8 +83,7 @@ def solve_at(problem: Regression, weight: float, rank: int) -> Fit:
     moment = problem.inputs + weight * problem.anchors + ridge * torch.eye(width, dtype=torch.float64)
     lower = torch.linalg.cholesky(moment)
     goal = torch.linalg.solve_triangular(lower, problem.wanted.T, upper=False).T
-    # Eigenvalues come in ascending order.
-    vectors = torch.linalg.eigh(goal.T @ problem.squares @ goal).eigenvectors[..., -rank:]
+    vectors = torch.stack([_leading(goal, square, rank) for square in problem.squares])
     rights = torch.linalg.solve_triangular(lower.T, vectors, upper=True).mT
     lefts = goal @ vectors
     factors = tuple((layer @ left, right) for layer, left, right in zip(problem.weights, lefts, rights, strict=True))
@@ -103,9 +106,17 @@ def within_budget(problem: Regression, rank: int, budget: float) -> Fit:
     return min(kept, key=lambda fit: fit.weight) if kept else tried[0]
 
 
-def _quadratic(matrix: torch.Tensor, moment: torch.Tensor) -> torch.Tensor:
-    """trace(matrix moment matrix^T)."""
-    return ((matrix @ moment) * matrix).sum()
+def _leading(goal: torch.Tensor, square: torch.Tensor, rank: int) -> torch.Tensor:
+    """The eigenvectors (in, r) of goal^T square goal with the r largest eigenvalues."""
+    width = len(square)
+    left, middle = goal.numpy(), square.numpy()
+    # Both give eigenvalues in ascending order; Lanczos' method is for a few of many.
+    if 2 * rank >= width:
+        vectors = np.linalg.eigh(left.T @ middle @ left)[1][:, -rank:]
+    else:
+        product = LinearOperator((width, width), matvec=lambda v: left.T @ (middle @ (left @ v)), dtype=np.float64)
+        vectors = eigsh(product, rank, v0=np.ones(width))[1]
+    return torch.from_numpy(vectors)
 
 
 def _drift(problem: Regression, factors: Sequence[tuple[torch.Tensor, torch.Tensor]]) -> float:
@@ -118,9 +129,10 @@ def _drift(problem: Regression, factors: Sequence[tuple[torch.Tensor, torch.Tens
 
 def _reached(problem: Regression, factors: Sequence[tuple[torch.Tensor, torch.Tensor]]) -> float:
     missed = wanted = 0.0
-    for layer, (left, right) in zip(problem.weights, factors, strict=True):
-        update = left @ right
-        goal = _quadratic(layer, problem.wanted_square)
-        missed += float(_quadratic(update, problem.inputs) - 2 * ((layer @ problem.wanted) * update).sum() + goal)
-        wanted += float(goal)
+    for layer, square, (left, right) in zip(problem.weights, problem.squares, factors, strict=True):
+        goal = float((square * problem.wanted_square).sum())
+        own = ((left.T @ left) * (right @ problem.inputs @ right.T)).sum()
+        shared = ((layer.T @ left) * (problem.wanted @ right.T)).sum()
+        missed += float(own - 2 * shared) + goal
+        wanted += goal
     return 1 - missed / wanted

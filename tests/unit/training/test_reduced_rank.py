@@ -12,14 +12,16 @@ from safegen.training.reduced_rank import Regression, solve_at, within_budget
 WIDTH = 6
 
 
-def problem(seed: int, layers: int = 2) -> tuple[Regression, torch.Tensor, torch.Tensor, torch.Tensor]:
+def problem(
+    seed: int, layers: int = 2, width: int = WIDTH
+) -> tuple[Regression, torch.Tensor, torch.Tensor, torch.Tensor]:
     generator = torch.Generator().manual_seed(seed)
 
     def random(*shape: int) -> torch.Tensor:
         return torch.randn(*shape, generator=generator, dtype=torch.float64)
 
-    x, d, a = random(9, WIDTH), random(9, WIDTH), random(12, WIDTH)
-    weights = [random(5 + layer, WIDTH) for layer in range(layers)]
+    x, d, a = random(9, width), random(9, width), random(12, width)
+    weights = [random(5 + layer, width) for layer in range(layers)]
     moments = (x.T @ x / 9, d.T @ x / 9, d.T @ d / 9, a.T @ a / 12)
     return Regression(weights, *moments), x, d, a
 
@@ -54,6 +56,23 @@ def test_full_rank_is_ridge_regression() -> None:
     for layer, (left, right) in zip(regression.weights, fit.factors, strict=True):
         expected = layer @ regression.wanted @ torch.linalg.inv(moment)
         torch.testing.assert_close(left @ right, expected, rtol=1e-3, atol=1e-4)
+
+
+@pytest.mark.parametrize("rank", [1, 3])
+def test_the_update_is_that_of_a_dense_singular_value_decomposition(rank: int) -> None:
+    """Where Lanczos' method has to iterate, M L is the best approximation of W D L^-T; twice, bit for bit."""
+    regression, *_ = problem(4, width=80)
+    fit, again = solve_at(regression, 0.3, rank), solve_at(regression, 0.3, rank)
+    ridge = 1e-6 * float(regression.anchors.trace() + regression.inputs.trace()) / 80
+    moment = regression.inputs + 0.3 * regression.anchors + ridge * torch.eye(80, dtype=torch.float64)
+    lower = torch.linalg.cholesky(moment)
+    for number, layer in enumerate(regression.weights):
+        left, right = fit.factors[number]
+        goal = layer @ regression.wanted @ torch.linalg.inv(lower).T
+        first, sizes, last = torch.linalg.svd(goal, full_matrices=False)
+        best = (first[:, :rank] * sizes[:rank]) @ last[:rank]
+        torch.testing.assert_close(left @ right @ lower, best, rtol=1e-6, atol=1e-6 * float(sizes[0]))
+        assert all(one.equal(two) for one, two in zip(fit.factors[number], again.factors[number], strict=True))
 
 
 def test_what_a_fit_says_of_itself_is_so() -> None:
