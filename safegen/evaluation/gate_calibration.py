@@ -7,6 +7,7 @@ the concept, by whatever word the vocabulary knows for it, does not count as ben
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import TYPE_CHECKING
 
 from pydantic import ValidationError
@@ -24,7 +25,10 @@ if TYPE_CHECKING:
 def text_space(base: BaseModel, *, cache: ReadingCache | None = None) -> TextSpace:
     """The text space of a base model, with the words that the base knows."""
     return TextSpace(
-        base.read, encoder=base.encoder_digest, vocabulary=vocabulary_of(base.vocabulary_file), cache=cache
+        partial(base.read, padding=False),
+        encoder=base.encoder_digest,
+        vocabulary=vocabulary_of(base.vocabulary_file),
+        cache=cache,
     )
 
 

@@ -52,7 +52,7 @@ class TextReading:
     """A text as the base's text encoder reads it.
 
     Attributes:
-        states: (tokens, width) float32 on the CPU, the last hidden states, padding included.
+        states: (positions, width) float32 on the CPU, the last hidden states, with the padding that was asked for.
         tokens: ids without start, end and padding.
         truncated: whether the text was longer than the encoder reads.
     """
@@ -84,8 +84,14 @@ class BaseModel(Protocol):
     def targets(self) -> Mapping[str, nn.Linear | nn.Conv2d]:
         """The modules that SPMs act on, by path inside the denoiser."""
 
-    def read(self, texts: Sequence[str]) -> list[TextReading]:
-        """Encode texts."""
+    def read(self, texts: Sequence[str], *, padding: bool = True) -> list[TextReading]:
+        """Encode texts.
+
+        Args:
+            texts: what to encode.
+            padding: False for rows that end with the longest text's end, several times faster for short texts. The
+                encoders are causal, so what stands before the padding differs by rounding alone.
+        """
 
     def draw(self, request: DrawRequest, *, progress: Callable[[int, int], None] | None = None) -> Drawing:
         """Draw the request's images.

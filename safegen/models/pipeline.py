@@ -97,10 +97,11 @@ class PipelineModel(ABC):
         """The modules that SPMs act on, by path inside the denoiser."""
         return self._targets
 
-    def read(self, texts: Sequence[str]) -> list[TextReading]:
+    def read(self, texts: Sequence[str], *, padding: bool = True) -> list[TextReading]:
         """Encode texts with the CLIP encoders, one row of states each, several encoders side by side."""
         readers = self._readers()
-        states = torch.cat([self._clip_states(*reader, texts) for reader in readers], dim=-1).cpu()
+        rows = [self._clip_states(encoder, token_ids(own, texts, padding=padding)) for own, encoder in readers]
+        states = torch.cat(rows, dim=-1).cpu()
         tokenizer = readers[0][0]
         plain = [tuple(tokenizer(text, add_special_tokens=False).input_ids) for text in texts]
         room = tokenizer.model_max_length - 2
@@ -110,8 +111,8 @@ class PipelineModel(ABC):
         ]
 
     @torch.no_grad()
-    def _clip_states(self, tokenizer: Any, encoder: Any, texts: Sequence[str]) -> torch.Tensor:
-        states: torch.Tensor = encoder(input_ids=token_ids(tokenizer, texts).to(self.device)).last_hidden_state.float()
+    def _clip_states(self, encoder: Any, ids: torch.Tensor) -> torch.Tensor:
+        states: torch.Tensor = encoder(input_ids=ids.to(self.device)).last_hidden_state.float()
         return states
 
     def draw(self, request: DrawRequest, *, progress: Callable[[int, int], None] | None = None) -> Drawing:
@@ -170,9 +171,13 @@ def usable_device(name: str) -> torch.device:
     return torch.device(name)
 
 
-def token_ids(tokenizer: Any, texts: Sequence[str]) -> torch.Tensor:
-    """Ids (texts, tokens), padded and cut to what a CLIP encoder reads."""
+def token_ids(tokenizer: Any, texts: Sequence[str], *, padding: bool = True) -> torch.Tensor:
+    """Ids (texts, tokens), cut to what a CLIP encoder reads, and padded to that or to the longest text."""
     ids: torch.Tensor = tokenizer(
-        list(texts), padding="max_length", max_length=tokenizer.model_max_length, truncation=True, return_tensors="pt"
+        list(texts),
+        padding="max_length" if padding else "longest",
+        max_length=tokenizer.model_max_length,
+        truncation=True,
+        return_tensors="pt",
     ).input_ids
     return ids

@@ -12,7 +12,7 @@ import torch
 from diffusers import DDIMScheduler
 from torch import nn
 
-from safegen.models.pipeline import PipelineModel
+from safegen.models.pipeline import PipelineModel, token_ids
 from safegen.models.targets import unet_targets
 
 
@@ -67,7 +67,8 @@ class StableDiffusion(UNetModel):
 
     def encode(self, texts: Sequence[str]) -> torch.Tensor:
         """Last hidden states (texts, tokens, width)."""
-        return self._clip_states(*self._readers()[0], texts)
+        tokenizer, encoder = self._readers()[0]
+        return self._clip_states(encoder, token_ids(tokenizer, texts))
 
     def predict(self, latents: torch.Tensor, timestep: int, states: torch.Tensor) -> torch.Tensor:
         """The UNet's prediction, epsilon or v as it was trained."""

@@ -11,7 +11,6 @@ from typing import Any, ClassVar
 import torch
 
 from safegen.models.packing import pack, unpack
-from safegen.models.pipeline import token_ids
 from safegen.models.stable_diffusion import UNetModel
 
 
@@ -26,9 +25,9 @@ class StableDiffusionXL(UNetModel):
         return [(pipeline.tokenizer, pipeline.text_encoder), (pipeline.tokenizer_2, pipeline.text_encoder_2)]
 
     @torch.no_grad()
-    def _clip_states(self, tokenizer: Any, encoder: Any, texts: Sequence[str]) -> torch.Tensor:
+    def _clip_states(self, encoder: Any, ids: torch.Tensor) -> torch.Tensor:
         # The UNet reads the layer before the last.
-        layers = encoder(input_ids=token_ids(tokenizer, texts).to(self.device), output_hidden_states=True).hidden_states
+        layers = encoder(input_ids=ids.to(self.device), output_hidden_states=True).hidden_states
         states: torch.Tensor = layers[-2].float()
         return states
 

@@ -61,6 +61,19 @@ def test_a_roll_out_is_what_the_pipeline_itself_draws(family: str) -> None:
 
 
 @families
+def test_a_text_read_without_padding_reads_the_same(family: str) -> None:
+    """Up to the end of the text, alone or beside a longer one, the states are those of the padded row."""
+    model = family_model(family)
+    whole, short = model.read(TEXTS), model.read(TEXTS, padding=False)
+    longest = max(len(reading.tokens) for reading in whole)
+    for padded, bare in zip(whole, short, strict=True):
+        assert (bare.tokens, bare.truncated, len(bare.states)) == (padded.tokens, False, 2 + longest)
+        end = 2 + len(padded.tokens)
+        assert torch.allclose(bare.states[:end], padded.states[:end], atol=1e-5)
+    assert longest + 2 < len(whole[0].states)
+
+
+@families
 def test_drawing_gives_each_seed_its_picture(family: str) -> None:
     """Two prompts give two pictures, the same again, and a picture alone is what it is in company."""
     model = family_model(family)
