@@ -2,8 +2,8 @@
 
 The UNet has SD 1.4's configuration, the text encoder CLIP ViT-L's; weights are random, so nothing is fetched and
 nothing is said about what is erased. The autoencoder is small, since training does not use it. Each method is one run
-of the command line in a process of its own, as a user would give it; an update holds its share of roll-outs. Memory is
-the process's own, not a GPU's. `--quick` has the same parts, narrower.
+of the command line in a process of its own, as a user would give it, on a machine that has read nothing yet; an update
+holds its share of roll-outs. Memory is the process's own, not a GPU's. `--quick` has the same parts, narrower.
 
     python benchmarks/sd_sized_training.py [--quick] [--only closed-form|loop] [--updates 2] [--device cuda] [--json]
 """
@@ -91,7 +91,7 @@ def run(method: str, base: Path, out: Path, updates: int, device: str) -> Run:
     """Train by one command, without pictures."""
     arguments = ["spm", "train", "--recipe", RECIPE, "--base", str(base), "--method", method, "--device", device]
     arguments += ["--steps", str(updates), "--pictures", "0", "--out", str(out / method), "--json"]
-    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "SAFEGEN_CACHE": str(out / "cache" / method)}
     began = time.perf_counter()
     with tempfile.TemporaryFile("w+") as stdout, tempfile.TemporaryFile("w+") as stderr:
         process = subprocess.Popen(
