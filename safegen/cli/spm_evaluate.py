@@ -149,12 +149,15 @@ def _written(registry: Registry, entry: AdapterEntry, evaluation: Evaluation) ->
     (target,) = evaluation.cells_of("target")
     near = evaluation.cells_of("neighbour")
     change = min((cell.after.value - cell.before.value for cell in near), default=0.0)
+    content = [cell for cell in evaluation.cells_of("cross-domain") if cell.name == f"content in {target.name}"]
     measured = {
-        **entry.measured,
+        **({"content_kept": round(content[0].after.value, 4)} if content else {}),
         "target_before": round(target.before.value, 4),
         "target_after": round(target.after.value, 4),
         "neighbours_change": round(change, 4),
         "pictures": float(target.pictures),
+        "pictures_before": float(target.pictures),
+        "picture_steps": float(evaluation.setting.steps),
     }
     return registry.with_entry("adapters", entry.model_copy(update={"measured": measured}))
 
