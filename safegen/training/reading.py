@@ -10,12 +10,12 @@ from safegen.models import TextReading, TrainableModel
 TEXTS_AT_ONCE = 64
 
 
-def read_all(base: TrainableModel, prompts: Sequence[str]) -> list[TextReading]:
-    """Read any number of prompts, some at a time."""
+def read_all(base: TrainableModel, prompts: Sequence[str], *, padding: bool = True) -> list[TextReading]:
+    """Read any number of prompts, some at a time; without padding, rows are as long as their batch's longest."""
     return [
         reading
         for start in range(0, len(prompts), TEXTS_AT_ONCE)
-        for reading in base.read(prompts[start : start + TEXTS_AT_ONCE])
+        for reading in base.read(prompts[start : start + TEXTS_AT_ONCE], padding=padding)
     ]
 
 

@@ -87,9 +87,10 @@ class Run:
         self._optimiser = torch.optim.AdamW(self.membranes.parameters(), recipe.rate, weight_decay=0.0)
         pairs = recipe.pairs()
         texts = list(dict.fromkeys(text for pair in pairs for text in pair))
-        refuse_truncated(texts, read_all(base, texts))
-        self._targets = _encode(base, [target for target, _ in pairs])
-        self._surrogates = _encode(base, [surrogate for _, surrogate in pairs])
+        refuse_truncated(texts, read_all(base, texts, padding=False))
+        states = _encode(base, texts)
+        self._targets = states[[texts.index(target) for target, _ in pairs]]
+        self._surrogates = states[[texts.index(surrogate) for _, surrogate in pairs]]
         prompts = recipe.anchor_prompts()
         anchors = _encode(base, prompts) if prompts else self._empty[:0]
         odds = anchor_probabilities(self._targets, anchors, recipe.anchor_alpha)

@@ -44,7 +44,7 @@ class TinyBase:
         ids = torch.tensor([row + [63] * (TOKENS - len(row)) for row in rows])
         return self.text(input_ids=ids).last_hidden_state
 
-    def read(self, texts):
+    def read(self, texts, *, padding=True):
         tokens = [tuple(hash_word(word) for word in text.split()) for text in texts]
         rows = zip(tokens, self.encode(texts), strict=True)
         return [TextReading(states, ids[: TOKENS - 2], len(ids) > TOKENS - 2) for ids, states in rows]
