@@ -65,8 +65,15 @@ class Report:
         if as_json:
             print(json.dumps({"bars": [asdict(bar) for bar in self.bars], **self.extra}))
 
+    def _settings(self) -> str:
+        """What of `extra` is one number or word."""
+        short = ((name, value) for name, value in self.extra.items() if isinstance(value, int | float | str))
+        return "; ".join(f"{name} {value}" for name, value in short)
+
     def _keep(self, tables: Sequence[tuple[str, Sequence[str], list[Sequence[Any]]]]) -> None:
         lines = [f"# {self.name}", "", f"{datetime.now(UTC):%Y-%m-%d}, {machine()}", "", f"Command: `{command()}`", ""]
+        if settings := self._settings():
+            lines += [f"Settings: {settings}.", ""]
         for title, columns, rows in tables:
             lines += [f"## {title}", "", "| " + " | ".join(columns) + " |", "|" + "---|" * len(columns)]
             lines += ["| " + " | ".join(_text(value) for value in row) + " |" for row in rows]

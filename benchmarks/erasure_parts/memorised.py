@@ -20,7 +20,7 @@ def run(context: Context) -> Report:
     pictures = 4 if context.quick else context.pictures
     unrelated = context.vocabulary.captions(pictures, context.seed)
     rows, shown = [], [[], []]  # type: ignore[var-annotated]
-    excess, features, seen = [], [], []
+    excess, above_mean, features, seen = [], [], [], []
     for title in titles:
         method = context.gated([title])
         case = plan(context.vocabulary, [title], [], pictures=pictures, seed=context.seed)[0]
@@ -41,6 +41,7 @@ def run(context: Context) -> Report:
         )
         seen.append(cell.after.value)
         excess.append(like.after - like.unrelated_high)
+        above_mean.append(like.after - like.unrelated)
         features.append(like.after_features - like.unrelated_features_high)
         prompts = [probe.prompted for probe in case.probes[:3]]
         shown[0] += context.lab.gallery.bare(prompts)
@@ -49,6 +50,7 @@ def run(context: Context) -> Report:
     report.at_most(
         "SSIM to the original above the 95th percentile of unrelated prompts, worst", max(excess), 0.0, "SSIM"
     )
+    report.at_most("SSIM to the original above the mean of unrelated prompts, worst", max(above_mean), 0.0, "SSIM")
     report.at_most(
         "cosine of features above the 95th percentile of unrelated prompts, worst", max(features), 0.0, "cosine"
     )
