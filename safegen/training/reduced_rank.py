@@ -19,13 +19,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
 import torch
 from scipy.optimize import brentq
-from scipy.sparse.linalg import LinearOperator, eigsh
+from scipy.sparse.linalg import ArpackError, LinearOperator, eigsh
 
 _RIDGE = 1e-6
 """epsilon, as a share of the mean square of inputs and anchors."""
@@ -110,13 +111,12 @@ def _leading(goal: torch.Tensor, square: torch.Tensor, rank: int) -> torch.Tenso
     """The eigenvectors (in, r) of goal^T square goal with the r largest eigenvalues."""
     width = len(square)
     left, middle = goal.numpy(), square.numpy()
-    # Both give eigenvalues in ascending order; Lanczos' method is for a few of many.
-    if 2 * rank >= width:
-        vectors = np.linalg.eigh(left.T @ middle @ left)[1][:, -rank:]
-    else:
-        product = LinearOperator((width, width), matvec=lambda v: left.T @ (middle @ (left @ v)), dtype=np.float64)
-        vectors = eigsh(product, rank, v0=np.ones(width))[1]
-    return torch.from_numpy(vectors)
+    product = LinearOperator((width, width), matvec=lambda v: left.T @ (middle @ (left @ v)), dtype=np.float64)
+    # Both give eigenvalues in ascending order. Lanczos' method is for a few of many, and fails on a matrix of zeros.
+    if 2 * rank < width:
+        with suppress(ArpackError):
+            return torch.from_numpy(eigsh(product, rank, v0=np.ones(width))[1])
+    return torch.from_numpy(np.linalg.eigh(left.T @ middle @ left)[1][:, -rank:].copy())
 
 
 def _drift(problem: Regression, factors: Sequence[tuple[torch.Tensor, torch.Tensor]]) -> float:

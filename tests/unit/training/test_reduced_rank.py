@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import torch
 from hypothesis import given, settings
@@ -73,6 +75,15 @@ def test_the_update_is_that_of_a_dense_singular_value_decomposition(rank: int) -
         best = (first[:, :rank] * sizes[:rank]) @ last[:rank]
         torch.testing.assert_close(left @ right @ lower, best, rtol=1e-6, atol=1e-6 * float(sizes[0]))
         assert all(one.equal(two) for one, two in zip(fit.factors[number], again.factors[number], strict=True))
+
+
+def test_a_layer_of_zeros_is_left_as_it_is() -> None:
+    """Nothing can be read through it, so nothing is changed, and the other layers are solved as ever."""
+    regression, *_ = problem(5, width=80)
+    zeros = replace(regression, weights=[torch.zeros_like(regression.weights[0]), regression.weights[1]])
+    first, second = solve_at(zeros, 0.3, 2).factors
+    assert not (first[0] @ first[1]).any()
+    torch.testing.assert_close(second[0] @ second[1], torch.matmul(*solve_at(regression, 0.3, 2).factors[1]))
 
 
 def test_what_a_fit_says_of_itself_is_so() -> None:
