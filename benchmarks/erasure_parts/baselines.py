@@ -26,7 +26,7 @@ from safegen.evaluation.measures import similarities
 from safegen.evaluation.method import Method
 from safegen.models.white_box import WhiteBox
 
-CONCEPTS, NEIGHBOURS, UPDATES = 2, 1, 100
+CONCEPTS, NEIGHBOURS, UPDATES = 4, 2, 100
 RELEASED_RATE = 3e-3
 """The released rate of 1e-4 is meant for 3,000 updates; with the shared budget this one erases more."""
 

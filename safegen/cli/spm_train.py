@@ -56,6 +56,9 @@ def train(
     *,
     recipe: Annotated[list[str] | None, typer.Option(help="The same as RECIPE, as an option.")] = None,
     method: Annotated[Method | None, typer.Option(help="The method instead of the recipe's.")] = None,
+    hardened: Annotated[
+        bool, typer.Option("--hardened", help="Make them withstand attacks on the text input; ids end in -hardened.")
+    ] = False,
     device: Annotated[str, typer.Option(help="Where the base runs: cpu, cuda, cuda:1, mps.")] = "cpu",
     register: Annotated[bool, typer.Option("--register", help="Add the adapters to spm_models and its index.")] = False,
     force: Annotated[bool, typer.Option("--force", help="Train again what is finished.")] = False,
@@ -81,7 +84,7 @@ def train(
     changes = {key: value for key, value in stated if value is not None}
     files = [find_recipe(each) for each in named]
     read = [(path, each.model_copy(update=changes)) for path in files for each in read_recipes(path)]
-    read = _chosen(read, only)
+    read = _chosen(read, only, hardened=hardened)
     if register:
         for path in files:
             registered_recipe(registry, path)
@@ -140,13 +143,17 @@ class _Done:
         }
 
 
-def _chosen(read: list[tuple[Path, Recipe]], only: list[str] | None) -> list[tuple[Path, Recipe]]:
-    if not only:
-        return read
+def _chosen(read: list[tuple[Path, Recipe]], only: list[str] | None, *, hardened: bool) -> list[tuple[Path, Recipe]]:
     known = {recipe.id for _, recipe in read}
-    if unknown := [name for name in only if name not in known]:
+    if unknown := [name for name in only or () if name not in known]:
         raise typer.BadParameter(f"no recipe {unknown[0]!r} there", param_hint="--only")
-    return [(path, recipe) for path, recipe in read if recipe.id in only]
+    chosen = [(path, recipe) for path, recipe in read if not only or recipe.id in only]
+    if not hardened:
+        return chosen
+    try:
+        return [(path, recipe.hardened()) for path, recipe in chosen]
+    except ValueError as error:
+        raise typer.BadParameter(str(error), param_hint="--hardened") from error
 
 
 def _is_model(base: str | None) -> bool:

@@ -45,7 +45,7 @@ class Gated:
         installed: Sequence[Installed],
         *,
         space: TextSpace | None = None,
-        text_of: Callable[[Sequence[int]], str] | None = None,
+        text_of: Callable[[Sequence[int]], str] = lambda _tokens: "",
     ) -> None:
         """Read the concepts.
 
@@ -53,7 +53,7 @@ class Gated:
             base: whose text encoder reads prompts.
             installed: at least one SPM.
             space: of the base, if it is known already.
-            text_of: tokens as text, so that `gammas` compares words as well.
+            text_of: tokens as text, so that `gammas` compares words as well as meaning.
         """
         self._text_of = text_of
         self._installed = tuple(installed)
@@ -72,18 +72,16 @@ class Gated:
         return opened
 
     def gammas(self, states: torch.Tensor, tokens: Sequence[Sequence[int]] | None) -> torch.Tensor:
-        """Permeabilities (rows, SPMs) for text states (rows, tokens, width), by meaning, and by words if there are any.
+        """Permeabilities (rows, SPMs) for text states (rows, tokens, width) and the tokens that they were read from.
 
-        States without tokens come from no text: every position behind the start counts as a word then.
+        States without tokens come from no text: nobody can say what they mean, so everything opens, fully.
         """
+        if tokens is None:
+            return torch.ones(len(states), len(self._installed))
         rows = []
-        for number, row in enumerate(states.detach()):
-            own = tuple(tokens[number]) if tokens else (-1,) * (len(row) - 2)
-            points = self._space.points(TextReading(states=row, tokens=own, truncated=False))
-            if tokens and self._text_of:
-                values = self._stack.compare(self._text_of(own), points).values
-            else:
-                values = self._stack.meaning([points])[0]
+        for row, own in zip(states.detach(), tokens, strict=True):
+            points = self._space.points(TextReading(states=row, tokens=tuple(own), truncated=False))
+            values = self._stack.compare(self._text_of(own), points).values
             rows.append([each.permeability(float(v)) for each, v in zip(self._calibrations, values, strict=True)])
         return torch.tensor(rows)
 

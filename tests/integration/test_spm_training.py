@@ -6,11 +6,16 @@ import json
 from pathlib import Path
 
 import pytest
+import torch
 from PIL import Image
 from typer.testing import CliRunner
 
 from safegen.cli.spm import app
-from safegen.models import BaseModel
+from safegen.evaluation.attacks.defence import GatedMembranes, always_open
+from safegen.evaluation.attacks.objective import Drawn, Objective
+from safegen.evaluation.attacks.soft_prompt import soft_prompt
+from safegen.models import BaseModel, DrawRequest
+from safegen.models.white_box import WhiteBox
 from safegen.spm import Attached, attach, read_spm
 from safegen.spm.calibration import stored_calibration
 
@@ -58,3 +63,39 @@ def test_what_is_finished_is_skipped(made: tuple[Path, dict]) -> None:
     again = json.loads(CliRunner().invoke(app, [*arguments, "--pictures", "0"]).stdout)[0]
     assert again["skipped"]
     assert again["digest"] == made[1]["digest"]
+
+
+def test_hardened_membranes_keep_an_attack_from_what_it_wants(
+    made: tuple[Path, dict], base: BaseModel, tmp_path: Path
+) -> None:
+    """After the same steps of a soft prompt the denoiser's loss on pictures of guitars stays above the usual SPM's."""
+    arguments = ["train", "sticker/zoo", "--only", "sticker/guitar", "--hardened", "--pictures", "0", "--json"]
+    result = CliRunner().invoke(app, [*arguments, "--out", str(tmp_path)])
+    hardened = json.loads(result.stdout)[0]
+    assert hardened["id"] == "sticker/guitar-hardened"
+    losses = [_loss_under_attack(base, Path(each["path"])) for each in (made[1], hardened)]
+    assert losses[1] > 1.3 * losses[0]
+
+
+def _loss_under_attack(base: BaseModel, path: Path) -> float:
+    references = base.draw(DrawRequest(("a guitar",) * 2, (1, 2), steps=6)).images
+    defence = GatedMembranes("open", [read_spm(path)], always_open)
+    goal = Objective(WhiteBox(base), references, defence, seed=0)  # type: ignore[arg-type]
+    found: list[torch.Tensor] = []
+
+    def watch(states: torch.Tensor) -> torch.Tensor:
+        found.append(states.detach().clone())
+        return torch.zeros(len(states))
+
+    start = base.encode(["a guitar"] * 2)  # type: ignore[attr-defined]
+    soft_prompt(goal, start, steps=(20,), seeds=[1, 2], how=Drawn(steps=1), evade=watch)
+    with torch.no_grad():
+        return sum(float(goal.loss(found[-1], step).sum()) for step in range(8))
+
+
+def test_only_solved_spms_are_hardened(tmp_path: Path) -> None:
+    """The option is refused for the loop, by name."""
+    arguments = ["train", "sticker/zoo", "--only", "sticker/guitar", "--hardened", "--method", "loop"]
+    result = CliRunner().invoke(app, [*arguments, "--out", str(tmp_path)])
+    assert result.exit_code == 2
+    assert "--hardened" in result.output

@@ -131,3 +131,14 @@ def test_words_that_only_hold_the_name_are_no_concept() -> None:
          "targets": ["a dog"], "surrogate": "a cat", "anchors": ["a hot dog", "two dogs", "a dog and a hot dog"]}
     )  # fmt: skip
     assert recipe.anchor_prompts() == ["a hot dog"]
+
+
+def test_a_hardened_recipe_differs_in_what_it_says(recipe: Recipe) -> None:
+    """It has a name of its own, more rank, a push beyond the surrogate and no budget; the loop has no such thing."""
+    with pytest.raises(ValueError, match="only the closed form"):
+        recipe.hardened()
+    solved = recipe.model_copy(update={"method": "closed-form", "rank": 8})
+    hardened = solved.hardened()
+    assert (hardened.id, hardened.rank, hardened.eta, hardened.drift) == ("tiny/cat-hardened", 8, 3.0, 1.0)
+    assert hardened.pairs() == solved.pairs()
+    assert hardened.digest != solved.digest
