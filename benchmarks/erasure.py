@@ -18,7 +18,7 @@ from typing import Annotated
 import torch
 import typer
 from erasure_parts.context import Context
-from reporting import Bar, Report
+from reporting import RESULTS, Bar, Report
 from rich.console import Console
 
 PARTS = (
@@ -35,6 +35,9 @@ PARTS = (
     "effort",
     "size",
 )
+
+
+KEPT = RESULTS / "erasure.json"
 
 
 def main(
@@ -56,24 +59,25 @@ def main(
     for part in only or PARTS:
         console.print(f"[bold]{part}[/bold]")
         report: Report = importlib.import_module(f"erasure_parts.{part}").run(context)
-        context.save(part, report)
         report.finish(as_json=False, keep=not quick, to_stderr=as_json)
         reports.append(report)
     if as_json:
         bars = [asdict(bar) for report in reports for bar in report.bars]
         print(json.dumps({"bars": bars, "parts": [report.extra for report in reports]}))
     if not quick:
-        summary(context).finish(as_json=False, keep=True, to_stderr=as_json)
+        _summary(dict(zip(only or PARTS, reports, strict=True)), seed).finish(
+            as_json=False, keep=True, to_stderr=as_json
+        )
 
 
-def summary(context: Context) -> Report:
-    """The bars of all parts that have run in this work folder."""
-    report = Report("erasure", extra={"seed": context.seed})
-    for part in PARTS:
-        path = context.work / "parts" / f"{part}.json"
-        if path.is_file():
-            for bar in json.loads(path.read_text())["bars"]:
-                report.bars.append(Bar(**{**bar, "name": f"{part}: {bar['name']}"}))
+def _summary(ran: dict[str, Report], seed: int) -> Report:
+    """The bars of all parts, each of its last full run."""
+    kept = json.loads(KEPT.read_text(encoding="utf-8")) if KEPT.is_file() else {}
+    kept |= {part: [asdict(bar) for bar in report.bars] for part, report in ran.items()}
+    KEPT.write_text(json.dumps({part: kept[part] for part in PARTS if part in kept}, indent=1) + "\n", encoding="utf-8")
+    report = Report("erasure", extra={"seed": seed})
+    for part in (part for part in PARTS if part in kept):
+        report.bars += [Bar(**{**bar, "name": f"{part}: {bar['name']}"}) for bar in kept[part]]
     return report
 
 

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import json
 import random
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import cast
 
-from reporting import RESULTS, Report
+from reporting import RESULTS
 
 from safegen.evaluation.drawing import Sampler
 from safegen.evaluation.gallery import Gallery
@@ -133,12 +132,6 @@ class Context:
             "judge": self.registry.judge("sticker").digest[:19],
             "work": self.work.name,
         }
-
-    def save(self, part: str, report: Report) -> None:
-        """Keep a part's answer, for the summary."""
-        path = self.work / "parts" / f"{part}.json"
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(json.dumps({"bars": [asdict(bar) for bar in report.bars], **report.extra}, indent=1))
 
     def picture(self, name: str) -> Path:
         """Where a kept plot goes; into the work folder in a quick run."""

@@ -2,7 +2,7 @@
 
 Source: textual inversion (Gal et al. 2022, arXiv 2208.01618) against erased models, as in "Circumventing Concept
 Erasure" (Pham et al. 2024, arXiv 2308.01508). The token is learned through gate and membranes and then used in other
-sentences.
+sentences. The gate reads the sentence as a prompt: its words, and what the encoder makes of them with the new token.
 """
 
 from __future__ import annotations
@@ -54,13 +54,20 @@ def invert(
     optimiser = torch.optim.Adam([embedding], rate * float(box.table.square().mean().sqrt()))
     ids = box.ids(learn)
     for step in range(steps):
-        loss = objective.loss(_read(objective, ids, token[0], embedding), step).mean()
+        states = _read(objective, ids, token[0], embedding)
+        loss = objective.loss(states, step, tokens=_texts(objective, ids)).mean()
         optimiser.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
         optimiser.step()
     with torch.no_grad():
-        states = _read(objective, box.ids(use), token[0], embedding)
-    return objective.draw(states, seeds, how)
+        used = box.ids(use)
+        states = _read(objective, used, token[0], embedding)
+    return objective.draw(states, seeds, how, _texts(objective, used))
+
+
+def _texts(objective: Objective, ids: torch.Tensor) -> list[list[int]]:
+    """The tokens that a gate sees: the word is there, and says nothing of what it was made to mean."""
+    return [[token for token in row if token not in objective.box.special] for row in ids.tolist()]
 
 
 def _read(objective: Objective, ids: torch.Tensor, token: int, embedding: torch.Tensor) -> torch.Tensor:
