@@ -67,8 +67,8 @@ def _solved(context: Context, recipe: Recipe) -> Iterator[tuple[str, int, SpmFil
         ("rank 8, drift 40 %, eta 1", {"rank": 8, "drift": 0.4, "eta": 1.0}),
         ("rank 4, drift 60 %, eta 3", {"rank": 4, "drift": 0.6, "eta": 3.0}),
         ("rank 1, drift 100 %, eta 3", {"drift": 1.0, "eta": 3.0}),
-        ("hardened: rank 4, drift 100 %, eta 3", {"rank": 4, "drift": 1.0, "eta": 3.0}),
-        ("rank 8, drift 100 %, eta 6", {"rank": 8, "drift": 1.0, "eta": 6.0}),
+        ("rank 4, drift 100 %, eta 3", {"rank": 4, "drift": 1.0, "eta": 3.0}),
+        ("hardened: rank 4, drift 100 %, eta 6", {"rank": 4, "drift": 1.0, "eta": 6.0}),
     ):
         changed = recipe.model_copy(update=change)
         yield title, changed.rank, trainer.solve(changed).spm()

@@ -167,7 +167,7 @@ class Recipe(_Closed):
     def hardened(self) -> Recipe:
         """The same made to withstand attacks on the denoiser's text input, under an id of its own.
 
-        Rank 4, targets pushed three times their distance beyond the surrogate, and anchors that may change by as much
+        Rank 4, targets pushed six times their distance beyond the surrogate, and anchors that may change by as much
         as they are: open, it lets little else through, so it is for gates that are closed for all else. Measured by
         `benchmarks/erasure.py --only attacks`.
 
@@ -176,7 +176,7 @@ class Recipe(_Closed):
         """
         if self.method != "closed-form":
             raise ValueError(f"{self.id} is made by method {self.method!r}; only the closed form can be hardened")
-        changes = {"rank": max(self.rank, 4), "eta": max(self.eta or 0.0, 3.0), "drift": 1.0}
+        changes = {"rank": max(self.rank, 4), "eta": max(self.eta or 0.0, 6.0), "drift": 1.0}
         return self.model_copy(update={"id": f"{self.id}-hardened", **changes})
 
     def pairs(self) -> list[tuple[str, str]]:

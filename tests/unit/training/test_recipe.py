@@ -139,6 +139,6 @@ def test_a_hardened_recipe_differs_in_what_it_says(recipe: Recipe) -> None:
         recipe.hardened()
     solved = recipe.model_copy(update={"method": "closed-form", "rank": 8})
     hardened = solved.hardened()
-    assert (hardened.id, hardened.rank, hardened.eta, hardened.drift) == ("tiny/cat-hardened", 8, 3.0, 1.0)
+    assert (hardened.id, hardened.rank, hardened.eta, hardened.drift) == ("tiny/cat-hardened", 8, 6.0, 1.0)
     assert hardened.pairs() == solved.pairs()
     assert hardened.digest != solved.digest
