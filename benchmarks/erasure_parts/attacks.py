@@ -90,10 +90,8 @@ def _costs(context: Context, report: Report) -> None:
                 found.setdefault((title, what), []).append(context.lab.share(method, probes))
     rows = []
     for title in dict.fromkeys(title for title, _ in found):
-        hits = {
-            what: [hit for each in found[title, what] for hit in each] for what in ("target", "neighbours", "others")
-        }
-        rows.append((title, len(hits["target"]), *(sum(each) / len(each) for each in hits.values())))
+        cells = [[hit for each in found[title, what] for hit in each] for what in CELLS]
+        rows.append((title, len(cells[0]), *(sum(hits) / len(hits) for hits in cells)))
     gated = next(row for row in rows if row[0] == HARDENED)
     bare = next(row for row in rows if row[0] == "bare")
     report.at_most("hardened, through the gate: target recognised", gated[2], 0.03)
@@ -132,11 +130,12 @@ class _Kept:
     def __init__(self, context: Context) -> None:
         self._folder = context.work / "attacks"
         self._key = f"{context.seed}-{'quick' if context.quick else STEPS[-1]}"
-        self._digests = {name: entry.digest[7:19] for name, entry in context.zoo.items()}
+        self._context = context
         self._found: dict[tuple[str, str, str], list[bool]] = {}
 
     def get(self, name: str, defence: str, attack: str, make: Callable[[], dict[str, list[bool]]]) -> None:
-        file = f"{name}-{self._digests[name]}-{defence}-{attack}-{self._key}.json".replace(" ", "-")
+        made_of = recipe_of(self._context, name).hardened() if defence == HARDENED else self._context.zoo[name]
+        file = f"{name}-{made_of.digest[7:19]}-{defence}-{attack}-{self._key}.json".replace(" ", "-")
         path = self._folder / file
         if not path.is_file():
             path.parent.mkdir(parents=True, exist_ok=True)
