@@ -2,7 +2,7 @@
 
 Invariants: what is the same word compares alike (compatibility forms, case, diacritics, invisible characters,
 prompt syntax); every word knows the span of the original text that it came from; normalising a normalised text changes
-nothing. What merely looks like a word is for `disguise`.
+nothing, unless it is shown backwards, and then stands at the end once more. What merely looks like a word is for `disguise`.
 """
 
 from __future__ import annotations
@@ -231,12 +231,20 @@ def _clusters(text: str) -> list[Span]:
     for position, character in enumerate(text):
         if is_invisible(character):
             continue
-        if found and not character.isascii() and unicodedata.category(character)[0] == "M":
-            cluster, start, _ = found[-1]
-            found[-1] = (cluster + character, start, position + 1)
-        else:
-            found.append((character, position, position + 1))
+        for part in character if character.isascii() else _mark_first(character):
+            if found and not part.isascii() and unicodedata.category(part)[0] == "M":
+                cluster, start, _ = found[-1]
+                found[-1] = (cluster + part, start, position + 1)
+            else:
+                found.append((part, position, position + 1))
     return found
+
+
+@lru_cache(maxsize=_MOST_REMEMBERED)
+def _mark_first(character: str) -> str:
+    """A letter that decomposes into a mark and a letter (Thai sara am), decomposed: the mark is of what precedes."""
+    decomposed = unicodedata.normalize("NFKD", character)
+    return decomposed if unicodedata.category(decomposed[0])[0] == "M" else character
 
 
 @lru_cache(maxsize=_MOST_REMEMBERED)
