@@ -2,7 +2,8 @@
 
 Invariants: what is the same word compares alike (compatibility forms, case, diacritics, invisible characters,
 prompt syntax); every word knows the span of the original text that it came from; normalising a normalised text changes
-nothing, unless it is shown backwards, and then stands at the end once more. What merely looks like a word is for `disguise`.
+nothing, unless it is shown backwards, and then stands at the end once more. What merely looks like a word is for
+`disguise`.
 """
 
 from __future__ import annotations
