@@ -81,8 +81,9 @@ def _costs(context: Context, report: Report) -> None:
     found: dict[tuple[str, str], list[list[bool]]] = {}
     for name in context.concepts(1 if context.quick else CONCEPTS):
         count = 1 if context.quick else 10
-        near = [each for near in context.neighbours(name, 2) for each in _probes(context, near, count)]
-        others = [name for name in context.concepts(24) if name not in context.neighbours(name, 2)][-2 * count :]
+        neighbours = context.neighbours(name, 2)
+        near = [each for neighbour in neighbours for each in _probes(context, neighbour, count)]
+        others = context.others([name, *neighbours], 2 * count)
         far = [each for other in others for each in _probes(context, other, 1)]
         cells = _probes(context, name, 2 * count), near, far
         for title, method in _methods(context, name):

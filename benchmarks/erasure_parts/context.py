@@ -117,6 +117,10 @@ class Context:
             others = [each.name for each in self.vocabulary.concepts]
         return nearest(self.base, name, [other for other in others if other != name], count)
 
+    def others(self, without: Sequence[str], count: int) -> list[str]:
+        """Up to `count` further concepts, none of those."""
+        return [name for name in self.concepts(24) if name not in without][-count:]
+
     def subject(self, name: str) -> Subject:
         """A concept of the vocabulary."""
         return self.vocabulary.subject(name)

@@ -152,7 +152,8 @@ def _drawn(context: Context, name: str, spm: SpmFile) -> list[float]:
     """Neighbours and other concepts that are recognised with the membrane open."""
     opened = Membranes(context.base, always(Attached(spm, 1.0)))
     count = 1 if context.quick else 6
-    near = [probe for each in context.neighbours(name, 3) for probe in context.vocabulary.probes(each, count, 92_000)]
-    others = [each for each in context.concepts(24) if each not in (name, *context.neighbours(name, 3))][-18:]
+    neighbours = context.neighbours(name, 3)
+    near = [probe for each in neighbours for probe in context.vocabulary.probes(each, count, 92_000)]
+    others = context.others([name, *neighbours], 18)
     far = [probe for each in others for probe in context.vocabulary.probes(each, 1, 92_000)]
     return [sum(context.lab.share(opened, probes)) / len(probes) for probes in (near, far)]
